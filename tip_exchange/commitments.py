@@ -1,0 +1,201 @@
+"""Canonical hashes of everything an order commits to.
+
+One hash function, Keccak-256 (Ethereum's), for all that the chain sees. A Merkle tree binds each leaf's index and the
+number of leaves, and separates leaves, nodes and roots by a first byte, so no part of a proof can be read as another::
+
+    leaf   keccak(0x00 ‖ index as uint64 ‖ data)
+    node   keccak(0x01 ‖ left ‖ right)              a last node without a sibling moves up as it is
+    root   keccak(0x02 ‖ leaves as uint64 ‖ top)
+
+The allow-list of sellers is the exception: it follows OpenZeppelin's StandardMerkleTree, which wallets and tools know.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple
+from pathlib import Path
+
+from eth_abi import encode
+from eth_hash.auto import keccak as _keccak
+
+from tip_exchange.errors import IntegrityError, WireError
+from tip_exchange.types import Terms
+
+TERMS_TYPE = (
+    "(address,address,address,uint128,uint128,uint128,uint128,uint128,uint64,uint32,uint32,uint32,uint32,uint32,uint32,"
+    "uint32,uint16,uint8,bytes32,bytes32,bytes32,bytes32,bytes32,bytes32,bytes32,bytes32)"
+)
+"""Solidity type of ``Terms``, for ABI encoding."""
+
+REPLY_CELL_BYTES = 7
+"""Bytes of one coefficient modulo the 56-bit prime."""
+
+
+def keccak(data: bytes) -> bytes:
+    """Keccak-256 of ``data``, 32 bytes."""
+    return bytes(_keccak(data))
+
+
+def order_hash(terms: Terms) -> bytes:
+    """``keccak256(abi.encode(terms))``: covers every field of an order."""
+    return keccak(encode([TERMS_TYPE], [astuple(terms)]))
+
+
+def order_id(chain_id: int, escrow: str, terms: Terms, nonce: int) -> bytes:
+    """Identity of an order on one chain and one contract, known before the order is opened (a reorg cannot change it)."""
+    types = ["uint256", "address", "address", "uint256", "bytes32"]
+    return keccak(encode(types, [chain_id, escrow, terms.buyer, nonce, order_hash(terms)]))
+
+
+def submissions_hash(previous: bytes, seller: str, reply_hash: bytes, pad_hash: bytes, data_root: bytes) -> bytes:
+    """The next link of the chain of submissions that an attestation commits to; the first ``previous`` is 32 zeros."""
+    types = ["bytes32", "address", "bytes32", "bytes32", "bytes32"]
+    return keccak(encode(types, [previous, seller, reply_hash, pad_hash, data_root]))
+
+
+def pad_commitment(order: bytes, seller: str, pad: int, records: int, salt: bytes) -> bytes:
+    """What a seller commits to at submit and opens at reveal."""
+    types = ["bytes32", "address", "uint64", "uint32", "bytes32"]
+    return keccak(encode(types, [order, seller, pad, records, salt]))
+
+
+def reply_commitment(reply: bytes) -> bytes:
+    """``keccak(keccak(c1) ‖ c0 cell)`` of a reply blob ``c1 ‖ c0 cell`` of any length of at least one cell.
+
+    Raises:
+        WireError: the reply is shorter than its c0 cell.
+    """
+    if len(reply) < REPLY_CELL_BYTES:
+        raise WireError(f"a reply has {len(reply)} bytes, less than its last cell of {REPLY_CELL_BYTES}")
+    return keccak(keccak(reply[:-REPLY_CELL_BYTES]) + reply[-REPLY_CELL_BYTES:])
+
+
+def zero_block_commitment(a_cells: bytes, b_cells: bytes) -> bytes:
+    """``keccak(keccak(a) ‖ Merkle root of b)`` of the zero block modulo the 56-bit prime, in 7-byte cells.
+
+    The tree lets a dispute show the contract the one cell of b at the drawn index (DESIGN §5).
+    """
+    cells = [b_cells[i : i + REPLY_CELL_BYTES] for i in range(0, len(b_cells), REPLY_CELL_BYTES)]
+    return keccak(keccak(a_cells) + merkle_root(cells))
+
+
+def record_leaf(salt: bytes, index: int, record: bytes) -> bytes:
+    """Leaf data of one record: a salt of its own, so that an opened neighbour or a guess confirms nothing."""
+    return keccak(b"\x03" + salt + index.to_bytes(8, "big")) + record
+
+
+def data_root(salt: bytes, records: Iterable[bytes]) -> bytes:
+    """Merkle root over the salted records of a seller, in their order; commits to their number."""
+    return merkle_root([record_leaf(salt, index, record) for index, record in enumerate(records)])
+
+
+def merkle_leaf(index: int, data: bytes) -> bytes:
+    """Hash of leaf ``index``."""
+    return keccak(b"\x00" + index.to_bytes(8, "big") + data)
+
+
+def _levels(leaves: Sequence[bytes]) -> list[list[bytes]]:
+    level = [merkle_leaf(index, data) for index, data in enumerate(leaves)]
+    levels = [level]
+    while len(level) > 1:
+        paired = [keccak(b"\x01" + level[i] + level[i + 1]) for i in range(0, len(level) - 1, 2)]
+        level = paired + level[len(paired) * 2 :]
+        levels.append(level)
+    return levels
+
+
+def _root(top: bytes, leaves: int) -> bytes:
+    return keccak(b"\x02" + leaves.to_bytes(8, "big") + top)
+
+
+def merkle_root(leaves: Sequence[bytes]) -> bytes:
+    """Root over ``leaves`` (at least one), binding order and number.
+
+    Raises:
+        ValueError: there is no leaf.
+    """
+    if not leaves:
+        raise ValueError("a Merkle tree needs at least one leaf")
+    return _root(_levels(leaves)[-1][0], len(leaves))
+
+
+def merkle_proof(leaves: Sequence[bytes], index: int) -> list[bytes]:
+    """The siblings from leaf ``index`` up to the top; a level without a sibling adds nothing."""
+    proof = []
+    for level in _levels(leaves)[:-1]:
+        sibling = index ^ 1
+        if sibling < len(level):
+            proof.append(level[sibling])
+        index //= 2
+    return proof
+
+
+def merkle_verify(root: bytes, leaves: int, index: int, data: bytes, proof: Sequence[bytes]) -> bool:
+    """Whether ``data`` is leaf ``index`` of the tree of ``leaves`` leaves under ``root``."""
+    if not 0 <= index < leaves:
+        return False
+    node, width, siblings = merkle_leaf(index, data), leaves, iter(proof)
+    while width > 1:
+        if index ^ 1 < width:
+            sibling = next(siblings, None)
+            if sibling is None or len(sibling) != 32:
+                return False
+            node = keccak(b"\x01" + (sibling + node if index & 1 else node + sibling))
+        index, width = index // 2, (width + 1) // 2
+    return next(siblings, None) is None and _root(node, leaves) == root
+
+
+def _seller_leaf(seller: str) -> bytes:
+    return keccak(keccak(encode(["address"], [seller])))
+
+
+def _seller_levels(sellers: Iterable[str]) -> list[list[bytes]]:
+    level = sorted({_seller_leaf(seller) for seller in sellers})
+    levels = [level]
+    while len(level) > 1:
+        paired = [keccak(b"".join(sorted(level[i : i + 2]))) for i in range(0, len(level) - 1, 2)]
+        level = paired + level[len(paired) * 2 :]
+        levels.append(level)
+    return levels
+
+
+def sellers_root(sellers: Sequence[str]) -> bytes:
+    """Allow-list root as the contract checks it (OpenZeppelin MerkleProof: sorted pairs); 32 zeros for an open order."""
+    return _seller_levels(sellers)[-1][0] if sellers else bytes(32)
+
+
+def sellers_proof(sellers: Sequence[str], seller: str) -> list[bytes]:
+    """Proof that ``seller`` is on the allow-list; empty for an open order.
+
+    Raises:
+        ValueError: the seller is not on the list.
+    """
+    if not sellers:
+        return []
+    levels = _seller_levels(sellers)
+    index, proof = levels[0].index(_seller_leaf(seller)), []
+    for level in levels[:-1]:
+        if index ^ 1 < len(level):
+            proof.append(level[index ^ 1])
+        index //= 2
+    return proof
+
+
+def canonical_json(value: object) -> bytes:
+    """UTF-8 JSON with sorted keys and no spaces: one byte string per value."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def file_digest(path: Path) -> bytes:
+    """SHA-256 of a file, streamed: model weights are too large for Keccak in Python."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
+
+
+def check(what: str, expected: bytes, actual: bytes) -> None:
+    """Raise IntegrityError unless the two hashes are equal; ``what`` names the object and its place."""
+    if expected != actual:
+        raise IntegrityError(f"{what}: its hash is 0x{actual.hex()}, committed was 0x{expected.hex()}; do not use it")

@@ -1,0 +1,117 @@
+"""Frozen records that pass between the parts of the package.
+
+Amounts are integers in the smallest unit of the order's token (wei for native coin). Hashes are 32 raw bytes, addresses
+EIP-55 strings. Values are integers in fixed point, scaled by the square of the parameter set's vector scale
+(DESIGN: S² = 2³⁴ for ``wide``); positive means that adding the records lowers the buyer's validation loss.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+NATIVE_COIN = "0x0000000000000000000000000000000000000000"
+"""``Terms.token`` of an order that is paid in the chain's own coin."""
+
+BURN_ADDRESS = "0x000000000000000000000000000000000000dEaD"
+"""Default of ``Terms.forfeitTo``: nobody holds its key."""
+
+INVALID = 2**64 - 1
+"""Attested in place of a padded value when a reply is not a valid wire object, or its seller was rejected."""
+
+CLIP_NORM_SCALE = 10**18
+"""``Terms.clipNorm`` is the clip norm times this, rounded."""
+
+MAX_SELLERS = 128
+"""Most sellers one key may serve: published values are a decryption oracle (docs/encryption.md)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """Everything that is fixed when an order is opened; the fields and their order are those of the Solidity struct."""
+
+    buyer: str
+    token: str
+    forfeitTo: str
+    budget: int
+    bond: int
+    answerFee: int
+    challengeBond: int
+    clipNorm: int
+    valueCap: int
+    recordsCap: int
+    minRecords: int
+    submitWindow: int
+    attestWindow: int
+    revealWindow: int
+    challengeWindow: int
+    claimWindow: int
+    maxSellers: int
+    parameterSet: int
+    modelHash: bytes
+    queryHash: bytes
+    zeroBlockHash: bytes
+    keyHash: bytes
+    boxKey: bytes
+    projectionSeed: bytes
+    spotCheckHash: bytes
+    sellersRoot: bytes
+
+    @property
+    def deposit(self) -> int:
+        """What the buyer locks at open: budget, bond and one answer fee for every possible seller."""
+        return self.budget + self.bond + self.answerFee * self.maxSellers
+
+
+class Phase(IntEnum):
+    """Where an order stands; the numbers are those of the Solidity enum."""
+
+    NONE = 0
+    SUBMITTING = 1
+    ATTESTING = 2
+    REVEALING = 3
+    CHALLENGING = 4
+    CLAIMING = 5
+    CLOSED = 6
+
+
+@dataclass(frozen=True, slots=True)
+class OrderState:
+    """An order as the contract stores it now. Times are Unix seconds; 0 where the event has not happened."""
+
+    order_id: bytes
+    terms: Terms
+    nonce: int
+    phase: Phase
+    submissions_hash: bytes
+    submission_count: int
+    rejected_count: int
+    reveal_count: int
+    total_weight: int
+    attested: bool
+    opened_at: int
+    submit_until: int
+    attest_until: int
+    reveal_from: int
+    reveal_until: int
+    claim_from: int
+    claim_until: int
+    opened_block: int
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """One seller's entry in an order. ``value`` and ``weight`` are 0 until the seller has revealed."""
+
+    seller: str
+    index: int
+    reply_hash: bytes
+    pad_hash: bytes
+    data_root: bytes
+    rejected: bool
+    revealed: bool
+    claimed: bool
+    attested: int | None
+    records: int
+    value: int
+    weight: int
