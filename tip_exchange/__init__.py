@@ -1,0 +1,1 @@
+"""A data market in which nobody shows their hand: influence valued under encryption, settled by a contract."""

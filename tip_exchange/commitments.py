@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import astuple
 from pathlib import Path
 
-from eth_abi import encode
+from eth_abi.abi import encode
 from eth_hash.auto import keccak as _keccak
 
 from tip_exchange.errors import IntegrityError, WireError
@@ -45,7 +45,7 @@ def order_hash(terms: Terms) -> bytes:
 
 
 def order_id(chain_id: int, escrow: str, terms: Terms, nonce: int) -> bytes:
-    """Identity of an order on one chain and one contract, known before the order is opened (a reorg cannot change it)."""
+    """Identity of an order on one chain and contract, known before the order is opened: no reorg can change it."""
     types = ["uint256", "address", "address", "uint256", "bytes32"]
     return keccak(encode(types, [chain_id, escrow, terms.buyer, nonce, order_hash(terms)]))
 
@@ -152,35 +152,33 @@ def _seller_leaf(seller: str) -> bytes:
     return keccak(keccak(encode(["address"], [seller])))
 
 
-def _seller_levels(sellers: Iterable[str]) -> list[list[bytes]]:
-    level = sorted({_seller_leaf(seller) for seller in sellers})
-    levels = [level]
-    while len(level) > 1:
-        paired = [keccak(b"".join(sorted(level[i : i + 2]))) for i in range(0, len(level) - 1, 2)]
-        level = paired + level[len(paired) * 2 :]
-        levels.append(level)
-    return levels
+def _seller_tree(sellers: Iterable[str]) -> list[bytes]:
+    """StandardMerkleTree's array: the root first, node i over 2i+1 and 2i+2, sorted leaves last in reverse."""
+    leaves = sorted({_seller_leaf(seller) for seller in sellers}, reverse=True)
+    tree = [b""] * (len(leaves) - 1) + leaves
+    for node in reversed(range(len(leaves) - 1)):
+        tree[node] = keccak(b"".join(sorted(tree[2 * node + 1 : 2 * node + 3])))
+    return tree
 
 
 def sellers_root(sellers: Sequence[str]) -> bytes:
-    """Allow-list root as the contract checks it (OpenZeppelin MerkleProof: sorted pairs); 32 zeros for an open order."""
-    return _seller_levels(sellers)[-1][0] if sellers else bytes(32)
+    """Allow-list root as the contract checks it (OpenZeppelin MerkleProof); 32 zeros for an order open to all."""
+    return _seller_tree(sellers)[0] if sellers else bytes(32)
 
 
 def sellers_proof(sellers: Sequence[str], seller: str) -> list[bytes]:
-    """Proof that ``seller`` is on the allow-list; empty for an open order.
+    """Proof that ``seller`` is on the allow-list; empty for an order open to all.
 
     Raises:
         ValueError: the seller is not on the list.
     """
     if not sellers:
         return []
-    levels = _seller_levels(sellers)
-    index, proof = levels[0].index(_seller_leaf(seller)), []
-    for level in levels[:-1]:
-        if index ^ 1 < len(level):
-            proof.append(level[index ^ 1])
-        index //= 2
+    tree = _seller_tree(sellers)
+    node, proof = tree.index(_seller_leaf(seller)), []
+    while node:
+        proof.append(tree[node + 1 if node % 2 else node - 1])
+        node = (node - 1) // 2
     return proof
 
 

@@ -12,7 +12,8 @@ from tip_exchange.types import INVALID
 def phase(reply: Reply, key: TernaryKey, parameters: ParameterSet) -> int:
     """``(c0 + c1·s)[N−1] mod q0`` in Python integers; coefficient N−1 of a product never wraps."""
     pairs = zip(reply.c1.tolist(), key[::-1].tolist(), strict=True)
-    return (reply.cell + sum(cell * bit for cell, bit in pairs if bit)) % parameters.q0
+    product: int = sum(cell * bit for cell, bit in pairs if bit)
+    return (reply.cell + product) % parameters.q0
 
 
 def round_phase(phase: int, parameters: ParameterSet) -> int:

@@ -22,7 +22,8 @@ def pack(key: TernaryKey) -> bytes:
     The Keccak hash of these bytes is the order's ``keyHash``.
     """
     codes = np.where(key < 0, 2, key).astype(np.uint8).reshape(-1, 4)
-    return (codes << np.array([0, 2, 4, 6], np.uint8)).sum(axis=1).astype(np.uint8).tobytes()
+    packed: NDArray[np.uint8] = (codes << np.array([0, 2, 4, 6], np.uint8)).sum(axis=1).astype(np.uint8)
+    return packed.tobytes()
 
 
 def unpack(data: bytes, parameters: ParameterSet) -> TernaryKey:

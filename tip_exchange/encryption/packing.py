@@ -39,7 +39,9 @@ def unit(vector: Vector, what: str) -> Vector:
     """
     norm = float(np.linalg.norm(vector))
     if not np.isfinite(norm) or norm == 0.0:
-        raise DataError(f"{what}: its norm is {norm}, so there is nothing to measure; check the model and its validation set")
+        raise DataError(
+            f"{what}: its norm is {norm}, so there is nothing to measure; check the model and its validation set"
+        )
     return vector / norm
 
 

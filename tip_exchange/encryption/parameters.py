@@ -119,7 +119,7 @@ def noise_budget(parameters: ParameterSet, dimension: int) -> NoiseBudget:
     * the query's errors times the gradient: at most ``ERROR_BOUND · ‖g‖₁ ≤ ERROR_BOUND · (S·√d + d/2)``,
     * the zero block's error times the ternary u, and e1 times the ternary key: ``ERROR_BOUND · N`` each, and e0,
     * the flood,
-    * at most 2 for encoding: with q ≡ 1 mod t, Δ = (q − 1)/t and ``Δ·m = (q·m − m)/t``, where value and pad give |m| < 2t.
+    * at most 2 for encoding: with q ≡ 1 mod t, Δ = (q − 1)/t and ``Δ·m = (q·m − m)/t``; |m| < 2t for value and pad.
 
     Switching to q0 divides that by q1 and adds the rounding of c0 and of c1 times the key, ``(N + 1) / 2``.
 

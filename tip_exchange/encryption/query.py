@@ -11,7 +11,7 @@ from tip_exchange.encryption.keys import TernaryKey, pack
 from tip_exchange.encryption.packing import Coefficients, query_polynomials
 from tip_exchange.encryption.parameters import ParameterSet, noise_budget
 from tip_exchange.encryption.seal import seal
-from tip_exchange.encryption.wire import CELL_BYTES, ZERO_BLOCKS, Block, Query, encode_cells, encode_query
+from tip_exchange.encryption.wire import CELL_BYTES, ZERO_BLOCKS, Block, Query, Residues, encode_cells, encode_query
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -25,10 +25,11 @@ class EncryptedQuery:
     key_hash: bytes
 
 
-def expand_a(block: Block, parameters: ParameterSet) -> np.ndarray[tuple[int, ...], np.dtype[np.uint64]]:
+def expand_a(block: Block, parameters: ParameterSet) -> Residues:
     """The ``a`` half of a block from its seed, uint64 of shape (2, N), in coefficients."""
     engine = seal(parameters)
-    return engine.residues(engine.seeded_ciphertext(block.seed, block.b))[1]
+    a: Residues = engine.residues(engine.seeded_ciphertext(block.seed, block.b))[1]
+    return a
 
 
 def zero_block_hash(query: Query) -> bytes:

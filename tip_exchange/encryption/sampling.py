@@ -24,8 +24,9 @@ def centred_binomial(n: int) -> NDArray[np.int64]:
     """``n`` values of SEAL's error distribution, int64, shape (n,): 21 bits minus 21 bits, standard deviation 3.24."""
     words = np.frombuffer(secrets.token_bytes(n * 8), np.uint64)
     mask = np.uint64(2**21 - 1)
-    ones = np.bitwise_count(words & mask).astype(np.int64)
-    return ones - np.bitwise_count((words >> np.uint64(21)) & mask).astype(np.int64)
+    plus: NDArray[np.int64] = np.bitwise_count(words & mask).astype(np.int64)
+    minus: NDArray[np.int64] = np.bitwise_count((words >> np.uint64(21)) & mask).astype(np.int64)
+    return plus - minus
 
 
 def uniform(bound: int) -> int:

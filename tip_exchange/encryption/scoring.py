@@ -10,7 +10,7 @@ from tip_exchange.encryption.packing import Coefficients, gradient_polynomials
 from tip_exchange.encryption.parameters import ParameterSet, noise_budget
 from tip_exchange.encryption.sampling import centred_binomial, ternary, uniform
 from tip_exchange.encryption.seal import seal
-from tip_exchange.encryption.wire import Query, Reply
+from tip_exchange.encryption.wire import Query, Reply, Residues
 
 
 def new_pad(parameters: ParameterSet) -> int:
@@ -60,7 +60,7 @@ def value_data_set(query: Query, gradient: Coefficients, pad: int) -> Reply:
     return Reply(c1.copy(), int(c0[-1]))
 
 
-def _fresh_errors(parameters: ParameterSet, pad: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint64]]:
+def _fresh_errors(parameters: ParameterSet, pad: int) -> Residues:
     """(e0 + flood + Δ·pad at the result coefficient, e1), uint64 of shape (2, 2, N); no other c0 cell ever leaves."""
     e1 = centred_binomial(parameters.N)
     (e0,) = centred_binomial(1).tolist()

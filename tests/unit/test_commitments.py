@@ -1,0 +1,124 @@
+"""Laws of the hashes an order commits to."""
+
+from dataclasses import astuple, fields, replace
+
+import pytest
+from eth_abi.abi import encode
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tip_exchange import commitments
+from tip_exchange.commitments import keccak
+from tip_exchange.errors import IntegrityError, WireError
+from tip_exchange.types import BURN_ADDRESS, NATIVE_COIN, Terms
+
+SELLERS = [f"0x{i:040x}" for i in range(1, 9)]
+TERMS = Terms(
+    SELLERS[0], NATIVE_COIN, BURN_ADDRESS, 10**18, 10**17, 10**15, 10**16, 10**18, 2**34, 1000, 8,
+    3600, 3600, 86400, 86400, 86400, 16, 1, *(bytes([i]) * 32 for i in range(1, 9)),
+)  # fmt: skip
+
+
+def changed(value: object) -> object:
+    if isinstance(value, int):
+        return value + 1
+    if isinstance(value, bytes):
+        return value[:-1] + bytes([value[-1] ^ 1])
+    return SELLERS[5]
+
+
+@pytest.mark.parametrize("field", [field.name for field in fields(Terms)])
+def test_order_hash_covers_every_field(field: str) -> None:
+    other = replace(TERMS, **{field: changed(getattr(TERMS, field))})
+    assert commitments.order_hash(other) != commitments.order_hash(TERMS)
+
+
+def test_order_id_binds_chain_contract_buyer_and_nonce() -> None:
+    ids = {
+        commitments.order_id(chain, escrow, replace(TERMS, buyer=buyer), nonce)
+        for chain in (1, 31337)
+        for escrow in SELLERS[:2]
+        for buyer in SELLERS[2:4]
+        for nonce in (0, 1)
+    }
+    assert len(ids) == 16
+
+
+def test_order_hash_is_the_plain_abi_encoding_of_the_struct() -> None:
+    flat = encode(commitments.TERMS_TYPE.strip("()").split(","), astuple(TERMS))
+    assert commitments.order_hash(TERMS) == keccak(flat)
+
+
+@given(st.lists(st.binary(max_size=40), min_size=1, max_size=40), st.data())
+def test_a_merkle_proof_opens_its_leaf_and_nothing_else(leaves: list[bytes], data: st.DataObject) -> None:
+    index = data.draw(st.integers(0, len(leaves) - 1))
+    root, proof = commitments.merkle_root(leaves), commitments.merkle_proof(leaves, index)
+    assert commitments.merkle_verify(root, len(leaves), index, leaves[index], proof)
+    assert not commitments.merkle_verify(root, len(leaves), index, leaves[index] + b"x", proof)
+    assert not commitments.merkle_verify(root, len(leaves) + 1, index, leaves[index], proof)
+    assert not commitments.merkle_verify(root, len(leaves), index, leaves[index], [*proof, bytes(32)])
+    assert not commitments.merkle_verify(root, len(leaves), len(leaves), leaves[index], proof)
+    other = data.draw(st.integers(0, len(leaves) - 1))
+    if other != index:
+        assert not commitments.merkle_verify(root, len(leaves), other, leaves[index], proof)
+
+
+def test_a_merkle_node_cannot_pass_as_a_leaf() -> None:
+    left, right = (commitments.merkle_leaf(i, bytes([i])) for i in range(2))
+    inner = keccak(b"\x01" + left + right)
+    root = commitments.merkle_root([b"\x00", b"\x01"])
+    assert root == keccak(b"\x02" + (2).to_bytes(8, "big") + inner)
+    assert not commitments.merkle_verify(root, 1, 0, left + right, [])
+    assert not commitments.merkle_verify(inner, 2, 0, b"\x00", [right])
+
+
+def test_an_empty_tree_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least one leaf"):
+        commitments.merkle_root([])
+
+
+def test_the_allow_list_root_is_openzeppelins_standard_merkle_tree() -> None:
+    """Vector made with @openzeppelin/merkle-tree's algorithm written out for three leaves."""
+    leaves = sorted(keccak(keccak(encode(["address"], [seller]))) for seller in SELLERS[:3])
+    pair = keccak(b"".join(sorted(leaves[:2])))
+    assert commitments.sellers_root(SELLERS[:3]) == keccak(b"".join(sorted([pair, leaves[2]])))
+
+
+@given(st.sets(st.sampled_from(SELLERS), min_size=1), st.data())
+def test_an_allow_list_proof_leads_to_the_root(sellers: set[str], data: st.DataObject) -> None:
+    chosen = sorted(sellers)
+    seller = data.draw(st.sampled_from(chosen))
+    node = keccak(keccak(encode(["address"], [seller])))
+    for sibling in commitments.sellers_proof(chosen, seller):
+        node = keccak(b"".join(sorted([node, sibling])))
+    assert node == commitments.sellers_root(chosen)
+
+
+def test_a_stranger_has_no_allow_list_proof() -> None:
+    with pytest.raises(ValueError, match="not in list"):
+        commitments.sellers_proof(SELLERS[:3], SELLERS[4])
+    assert commitments.sellers_root([]) == bytes(32)
+    assert commitments.sellers_proof([], SELLERS[4]) == []
+
+
+def test_equal_records_have_unequal_leaves() -> None:
+    salt = bytes(range(32))
+    assert commitments.record_leaf(salt, 0, b"same") != commitments.record_leaf(salt, 1, b"same")
+    assert commitments.data_root(salt, [b"a"]) != commitments.data_root(bytes(32), [b"a"])
+
+
+def test_a_reply_shorter_than_a_cell_is_refused() -> None:
+    with pytest.raises(WireError, match="6 bytes"):
+        commitments.reply_commitment(b"\x00" * 6)
+
+
+def test_check_names_the_object_and_both_hashes() -> None:
+    commitments.check("query", b"\x01" * 32, b"\x01" * 32)
+    with pytest.raises(IntegrityError, match=r"query blob: its hash is 0x02.*committed was 0x01"):
+        commitments.check("query blob", b"\x01" * 32, b"\x02" * 32)
+
+
+def test_canonical_json_has_one_form() -> None:
+    assert commitments.canonical_json({"b": 1, "a": "é"}) == '{"a":"é","b":1}'.encode()
+    with pytest.raises(ValueError, match="JSON"):
+        commitments.canonical_json(float("nan"))

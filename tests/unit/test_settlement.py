@@ -1,0 +1,52 @@
+"""Laws of the payout reference."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tip_exchange.settlement import T, centred, opened_value, payout, payouts, weight
+from tip_exchange.types import INVALID
+
+values = st.integers(-(T // 2), T // 2 - 1)
+pads = st.integers(0, T - 1)
+
+
+@given(values, pads)
+def test_a_pad_is_undone_exactly(value: int, pad: int) -> None:
+    assert opened_value((value + pad) % T, pad) == value
+
+
+def test_centring_has_half_open_ends() -> None:
+    assert [centred(x) for x in (0, T // 2 - 1, T // 2, T - 1)] == [0, T // 2 - 1, -(T // 2), -1]
+
+
+def test_an_invalid_reply_is_worth_nothing() -> None:
+    assert opened_value(INVALID, 5) == 0
+
+
+@given(values, st.integers(0, 2**32 - 1), st.integers(1, 2**34), st.integers(1, 2**31), st.integers(1, 1000))
+def test_weight_stays_between_zero_and_its_caps(value: int, records: int, cap: int, most: int, least: int) -> None:
+    w = weight(value, records, value_cap=cap, records_cap=most, min_records=least)
+    assert 0 <= w <= cap * most
+    assert w == 0 or (value > 0 and records >= least)
+
+
+def test_weight_by_hand() -> None:
+    caps = {"value_cap": 100, "records_cap": 10, "min_records": 2}
+    assert [weight(v, n, **caps) for v, n in ((7, 3), (700, 3), (7, 30), (-7, 3), (7, 1))] == [21, 300, 70, 0, 0]
+
+
+@given(st.integers(1, 2**128 - 1), st.lists(st.integers(0, 2**66), min_size=1, max_size=128))
+def test_payouts_never_exceed_the_budget_and_leave_less_than_one_unit_a_seller(budget: int, weights: list[int]) -> None:
+    paid = payouts(budget, {str(i): w for i, w in enumerate(weights)})
+    total = sum(paid.values())
+    assert total <= budget
+    if sum(weights):
+        assert budget - total < len(weights)
+        for i, w in enumerate(weights):
+            assert paid[str(i)] * sum(weights) <= budget * w < (paid[str(i)] + 1) * sum(weights)
+    else:
+        assert total == 0
+
+
+def test_nobody_is_paid_when_nobody_has_weight() -> None:
+    assert payout(10**18, 0, 0) == 0
