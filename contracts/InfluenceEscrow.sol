@@ -1,0 +1,510 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
+import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
+import {MerkleProof} from "@openzeppelin/contracts/utils/cryptography/MerkleProof.sol";
+import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
+import {LowLevelCall} from "@openzeppelin/contracts/utils/LowLevelCall.sol";
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
+import {IInfluenceEscrow} from "./interfaces/IInfluenceEscrow.sol";
+import {Settlement} from "./libraries/Settlement.sol";
+import {TermLimits} from "./libraries/TermLimits.sol";
+import {Timeline} from "./libraries/Timeline.sol";
+
+/// @title Escrow of the Trustworthy Influence Protocol
+/// @dev Every step keeps the order Check, Effect, Interaction. The one thing checked after an interaction is a token
+/// deposit, against the change of the liabilities, so a step that re-enters from the token's transfer cannot unbalance
+/// the books.
+contract InfluenceEscrow is IInfluenceEscrow, EIP712 {
+    using SafeERC20 for IERC20;
+    using Timeline for Timeline.Times;
+
+    /// @dev Packed by use: `submit` touches slot 0, `reveal` slots 0 to 2, `claim` and `refund` slots 0 to 6.
+    struct Order {
+        // slot 0
+        address buyer;
+        uint40 openedAt;
+        uint32 submitWindow;
+        uint8 maxSellers;
+        uint8 submissionCount;
+        bool hasAllowList;
+        // slot 1
+        uint32 attestWindow;
+        uint32 revealWindow;
+        uint32 challengeWindow;
+        uint32 claimWindow;
+        uint40 attestedAt;
+        uint8 rejectedCount;
+        uint8 parameterSet;
+        bool forfeited;
+        // slot 2
+        uint64 valueCap;
+        uint32 recordsCap;
+        uint32 minRecords;
+        uint80 totalWeight; // at most 128 * 2^34 * 2^32
+        uint8 revealCount;
+        uint8 feesOwed;
+        // slot 3
+        address token;
+        uint64 openedBlock;
+        // slots 4 to 6
+        uint128 budget;
+        uint128 bond;
+        uint128 answerFee;
+        uint128 challengeBond;
+        uint128 held;
+        uint128 payoutsLeft;
+        // slots 7 to 11
+        address forfeitTo;
+        bytes32 keyHash;
+        bytes32 zeroBlockHash;
+        bytes32 sellersRoot;
+        bytes32 submissionsHash;
+    }
+
+    /// @dev What the attestation writes, by index, one slot.
+    struct Seat {
+        address seller;
+        uint64 attested;
+        bool rejected;
+    }
+
+    /// @dev What the seller writes, by seller. The last five fields and the flags share one slot.
+    struct Submission {
+        bytes32 replyHash;
+        bytes32 padHash;
+        bytes32 dataRoot;
+        uint8 index;
+        bool submitted;
+        bool revealed;
+        bool claimed;
+        uint32 records;
+        int64 value;
+        uint72 weight; // at most 2^34 * 2^32
+    }
+
+    bytes32 private constant ATTESTATION_TYPEHASH =
+        keccak256("Attestation(bytes32 orderId,bytes32 submissions,uint64[] values)");
+
+    mapping(bytes32 orderId => Order) private _orders;
+    mapping(bytes32 orderId => mapping(uint256 index => Seat)) private _seats;
+    mapping(bytes32 orderId => mapping(address seller => Submission)) private _submissions;
+
+    /// @inheritdoc IInfluenceEscrow
+    mapping(address token => uint256 amount) public override liabilities;
+
+    constructor() EIP712("tip_exchange InfluenceEscrow", "1") {}
+
+    /// @inheritdoc IInfluenceEscrow
+    function open(Terms calldata terms, uint256 nonce) external payable returns (bytes32 orderId) {
+        // Check
+        TermLimits.check(terms);
+        (, orderId) = hashTerms(terms, nonce);
+        Order storage order = _orders[orderId];
+        if (order.openedAt != 0) revert OrderExists(orderId);
+        uint256 deposit = TermLimits.deposit(terms);
+
+        // Effect
+        order.buyer = terms.buyer;
+        order.openedAt = uint40(block.timestamp);
+        order.submitWindow = terms.submitWindow;
+        order.maxSellers = uint8(terms.maxSellers);
+        order.hasAllowList = terms.sellersRoot != 0;
+        order.attestWindow = terms.attestWindow;
+        order.revealWindow = terms.revealWindow;
+        order.challengeWindow = terms.challengeWindow;
+        order.claimWindow = terms.claimWindow;
+        order.parameterSet = terms.parameterSet;
+        order.valueCap = terms.valueCap;
+        order.recordsCap = terms.recordsCap;
+        order.minRecords = terms.minRecords;
+        order.token = terms.token;
+        order.openedBlock = uint64(block.number);
+        order.budget = terms.budget;
+        order.bond = terms.bond;
+        order.answerFee = terms.answerFee;
+        order.challengeBond = terms.challengeBond;
+        order.held = uint128(deposit);
+        order.payoutsLeft = terms.budget;
+        order.forfeitTo = terms.forfeitTo;
+        order.keyHash = terms.keyHash;
+        order.zeroBlockHash = terms.zeroBlockHash;
+        if (terms.sellersRoot != 0) order.sellersRoot = terms.sellersRoot;
+        liabilities[terms.token] += deposit;
+        emit OrderOpened(orderId, terms.buyer, nonce, terms);
+
+        // Interaction
+        if (terms.token == address(0)) {
+            if (msg.value != deposit) revert WrongDeposit(msg.value, deposit);
+        } else {
+            if (msg.value != 0) revert UnexpectedCoin(msg.value);
+            _pull(IERC20(terms.token), deposit);
+        }
+    }
+
+    /// @inheritdoc IInfluenceEscrow
+    function submit(
+        bytes32 orderId,
+        bytes32 replyHash,
+        bytes32 padHash,
+        bytes32 dataRoot,
+        bytes32[] calldata allowProof
+    ) external {
+        // Check
+        Order storage order = _orderIn(orderId, Phase.Submitting);
+        if (msg.sender == order.buyer) revert SellerIsBuyer(orderId, msg.sender);
+        Submission storage submission = _submissions[orderId][msg.sender];
+        if (submission.submitted) revert AlreadySubmitted(orderId, msg.sender);
+        uint8 index = order.submissionCount;
+        if (index == order.maxSellers) revert OrderFull(orderId, index);
+        if (order.hasAllowList) {
+            bytes32 leaf = keccak256(bytes.concat(keccak256(abi.encode(msg.sender))));
+            if (!MerkleProof.verifyCalldata(allowProof, order.sellersRoot, leaf)) {
+                revert NotOnAllowList(orderId, msg.sender);
+            }
+        }
+        TermLimits.checkHash("replyHash", replyHash);
+        TermLimits.checkHash("padHash", padHash);
+        TermLimits.checkHash("dataRoot", dataRoot);
+
+        // Effect
+        order.submissionCount = index + 1;
+        order.submissionsHash = keccak256(abi.encode(order.submissionsHash, msg.sender, replyHash, padHash, dataRoot));
+        _seats[orderId][index].seller = msg.sender;
+        submission.replyHash = replyHash;
+        submission.padHash = padHash;
+        submission.dataRoot = dataRoot;
+        submission.index = index;
+        submission.submitted = true;
+        emit Submitted(orderId, msg.sender, index, replyHash, padHash, dataRoot);
+    }
+
+    /// @inheritdoc IInfluenceEscrow
+    function reject(bytes32 orderId, address seller) external {
+        // Check
+        Order storage order = _order(orderId);
+        if (msg.sender != order.buyer) revert NotBuyer(orderId, msg.sender, order.buyer);
+        Phase phase = phaseOf(orderId);
+        if (phase != Phase.Submitting && phase != Phase.Attesting) {
+            revert WrongPhase(orderId, phase, Phase.Attesting);
+        }
+        Seat storage seat = _seats[orderId][_submission(orderId, seller).index];
+        if (seat.rejected) revert SellerRejected(orderId, seller);
+
+        // Effect
+        seat.rejected = true;
+        order.rejectedCount += 1;
+        emit Rejected(orderId, seller);
+    }
+
+    /// @inheritdoc IInfluenceEscrow
+    function attest(bytes32 orderId, bytes32 submissionsHash, uint64[] calldata values) external {
+        // Check
+        Order storage order = _orderIn(orderId, Phase.Attesting);
+        if (msg.sender != order.buyer) revert NotBuyer(orderId, msg.sender, order.buyer);
+
+        // Effect
+        _attest(orderId, order, submissionsHash, values);
+    }
+
+    /// @inheritdoc IInfluenceEscrow
+    function attestBySignature(
+        bytes32 orderId,
+        bytes32 submissionsHash,
+        uint64[] calldata values,
+        bytes calldata signature
+    ) external {
+        // Check
+        Order storage order = _orderIn(orderId, Phase.Attesting);
+        bytes32 digest = _hashTypedDataV4(
+            keccak256(abi.encode(ATTESTATION_TYPEHASH, orderId, submissionsHash, keccak256(abi.encodePacked(values))))
+        );
+        if (!SignatureChecker.isValidSignatureNowCalldata(order.buyer, digest, signature)) {
+            revert WrongSignature(orderId, order.buyer);
+        }
+
+        // Effect
+        _attest(orderId, order, submissionsHash, values);
+    }
+
+    /// @inheritdoc IInfluenceEscrow
+    function reveal(bytes32 orderId, address seller, uint64 pad, uint32 records, bytes32 salt) external {
+        // Check
+        Order storage order = _orderIn(orderId, Phase.Revealing);
+        Submission storage submission = _submission(orderId, seller);
+        Seat storage seat = _seats[orderId][submission.index];
+        if (seat.rejected) revert SellerRejected(orderId, seller);
+        if (submission.revealed) revert AlreadyRevealed(orderId, seller);
+        if (pad >= Settlement.T) revert PadOutOfRange(orderId, seller, pad);
+        bytes32 padHash = keccak256(abi.encode(orderId, seller, pad, records, salt));
+        if (padHash != submission.padHash) revert WrongOpening(orderId, seller, padHash, submission.padHash);
+
+        // Effect
+        uint64 attested = order.attestedAt == 0 ? Settlement.INVALID : seat.attested;
+        int64 value = Settlement.openedValue(attested, pad);
+        uint256 weight = Settlement.weight(value, records, order.valueCap, order.recordsCap, order.minRecords);
+        submission.revealed = true;
+        submission.records = records;
+        submission.value = value;
+        submission.weight = uint72(weight);
+        order.totalWeight += uint80(weight);
+        order.revealCount += 1;
+        if (records >= order.minRecords) order.feesOwed += 1;
+        emit Revealed(orderId, seller, pad, records, salt, value, weight);
+    }
+
+    /// @inheritdoc IInfluenceEscrow
+    function claim(bytes32 orderId, address seller) external {
+        // Check
+        Order storage order = _orderIn(orderId, Phase.Claiming);
+        Submission storage submission = _submission(orderId, seller);
+        if (submission.claimed) revert AlreadyClaimed(orderId, seller);
+        (uint128 payout, uint128 fee) = _entitlement(order, submission);
+        uint128 amount = payout + fee;
+        if (amount == 0) revert NothingToClaim(orderId, seller);
+
+        // Effect
+        submission.claimed = true;
+        order.payoutsLeft -= payout;
+        // The fee may be zero and still be owed: the count follows the reveals.
+        if (_earnedFee(order, submission)) order.feesOwed -= 1;
+        emit Claimed(orderId, seller, payout, fee);
+        address token = _release(order, amount);
+
+        // Interaction
+        _pay(token, seller, amount);
+    }
+
+    /// @inheritdoc IInfluenceEscrow
+    function refund(bytes32 orderId) external {
+        // Check
+        Order storage order = _order(orderId);
+        uint128 amount = _refundable(order, phaseOf(orderId));
+        if (amount == 0) revert NothingToRefund(orderId);
+
+        // Effect
+        emit Refunded(orderId, amount);
+        address token = _release(order, amount);
+
+        // Interaction
+        _pay(token, order.buyer, amount);
+    }
+
+    /// @inheritdoc IInfluenceEscrow
+    function forfeit(bytes32 orderId) external {
+        // Check
+        Order storage order = _order(orderId);
+        Phase phase = phaseOf(orderId);
+        if (phase == Phase.Submitting || phase == Phase.Attesting) {
+            revert WrongPhase(orderId, phase, Phase.Revealing);
+        }
+        if (order.attestedAt != 0 || order.forfeited || !_isLive(order)) revert NothingToForfeit(orderId);
+        uint128 amount = order.budget + order.bond;
+        address to = order.forfeitTo;
+
+        // Effect
+        order.forfeited = true;
+        emit Forfeited(orderId, to, amount);
+        address token = _release(order, amount);
+
+        // Interaction
+        _pay(token, to, amount);
+    }
+
+    /// @inheritdoc IInfluenceEscrow
+    function orderOf(bytes32 orderId) external view returns (OrderView memory seen) {
+        Order storage order = _orders[orderId];
+        Timeline.Times memory clock = _times(order);
+        seen.buyer = order.buyer;
+        seen.token = order.token;
+        seen.forfeitTo = order.forfeitTo;
+        seen.budget = order.budget;
+        seen.bond = order.bond;
+        seen.answerFee = order.answerFee;
+        seen.challengeBond = order.challengeBond;
+        seen.valueCap = order.valueCap;
+        seen.recordsCap = order.recordsCap;
+        seen.minRecords = order.minRecords;
+        seen.maxSellers = order.maxSellers;
+        seen.parameterSet = order.parameterSet;
+        seen.phase = clock.phase(_isLive(order), block.timestamp);
+        seen.attested = order.attestedAt != 0;
+        seen.forfeited = order.forfeited;
+        seen.submissionCount = order.submissionCount;
+        seen.rejectedCount = order.rejectedCount;
+        seen.revealCount = order.revealCount;
+        seen.feesOwed = order.feesOwed;
+        seen.totalWeight = order.totalWeight;
+        seen.held = order.held;
+        seen.payoutsLeft = order.payoutsLeft;
+        seen.openedBlock = order.openedBlock;
+        seen.openedAt = clock.openedAt;
+        seen.submitUntil = clock.submitUntil;
+        seen.attestUntil = clock.attestUntil;
+        seen.revealFrom = clock.revealFrom;
+        seen.revealUntil = clock.revealUntil;
+        seen.claimFrom = clock.claimFrom;
+        seen.claimUntil = clock.claimUntil;
+        seen.keyHash = order.keyHash;
+        seen.zeroBlockHash = order.zeroBlockHash;
+        seen.sellersRoot = order.sellersRoot;
+        seen.submissionsHash = order.submissionsHash;
+    }
+
+    /// @inheritdoc IInfluenceEscrow
+    function submissionOf(bytes32 orderId, address seller) external view returns (SubmissionView memory seen) {
+        Submission storage submission = _submissions[orderId][seller];
+        if (!submission.submitted) return seen;
+        Seat storage seat = _seats[orderId][submission.index];
+        seen.submitted = true;
+        seen.rejected = seat.rejected;
+        seen.revealed = submission.revealed;
+        seen.claimed = submission.claimed;
+        seen.index = submission.index;
+        seen.attested = seat.attested;
+        seen.records = submission.records;
+        seen.value = submission.value;
+        seen.weight = submission.weight;
+        seen.replyHash = submission.replyHash;
+        seen.padHash = submission.padHash;
+        seen.dataRoot = submission.dataRoot;
+    }
+
+    /// @inheritdoc IInfluenceEscrow
+    function sellerAt(bytes32 orderId, uint256 index) external view returns (address seller) {
+        return _seats[orderId][index].seller;
+    }
+
+    /// @inheritdoc IInfluenceEscrow
+    function payoutOf(bytes32 orderId, address seller) external view returns (uint256 payout, uint256 fee) {
+        return _entitlement(_orders[orderId], _submissions[orderId][seller]);
+    }
+
+    /// @inheritdoc IInfluenceEscrow
+    function minimumWindows()
+        external
+        view
+        returns (
+            uint32 submitWindow,
+            uint32 attestWindow,
+            uint32 revealWindow,
+            uint32 challengeWindow,
+            uint32 claimWindow
+        )
+    {
+        return TermLimits.minimumWindows();
+    }
+
+    /// @inheritdoc IInfluenceEscrow
+    function phaseOf(bytes32 orderId) public view returns (Phase phase) {
+        Order storage order = _orders[orderId];
+        return _times(order).phase(_isLive(order), block.timestamp);
+    }
+
+    /// @inheritdoc IInfluenceEscrow
+    function hashTerms(Terms calldata terms, uint256 nonce) public view returns (bytes32 orderHash, bytes32 orderId) {
+        orderHash = keccak256(abi.encode(terms));
+        orderId = keccak256(abi.encode(block.chainid, address(this), terms.buyer, nonce, orderHash));
+    }
+
+    function _attest(bytes32 orderId, Order storage order, bytes32 submissionsHash, uint64[] calldata values) private {
+        bytes32 stored = order.submissionsHash;
+        if (submissionsHash != stored) revert WrongSubmissions(orderId, submissionsHash, stored);
+        uint256 count = order.submissionCount;
+        if (values.length != count) revert WrongValueCount(orderId, values.length, count);
+        mapping(uint256 index => Seat) storage seats = _seats[orderId];
+        for (uint256 index = 0; index < count; ++index) {
+            uint64 value = values[index];
+            if (value >= Settlement.T && value != Settlement.INVALID) revert ValueOutOfRange(orderId, index, value);
+            Seat storage seat = seats[index];
+            if (seat.rejected && value != Settlement.INVALID) revert RejectedNeedsInvalid(orderId, index, value);
+            seat.attested = value;
+        }
+        order.attestedAt = uint40(block.timestamp);
+        emit Attested(orderId, submissionsHash, values);
+    }
+
+    /// @dev Takes `amount` off the books before it is paid out.
+    function _release(Order storage order, uint128 amount) private returns (address token) {
+        token = order.token;
+        order.held -= amount;
+        liabilities[token] -= amount;
+    }
+
+    /// @dev Called with `amount` on the books already. Other steps may run inside the transfer; each changes balance and
+    /// liabilities alike.
+    function _pull(IERC20 token, uint256 amount) private {
+        uint256 balance = token.balanceOf(address(this)) + amount;
+        uint256 owed = liabilities[address(token)];
+        token.safeTransferFrom(msg.sender, address(this), amount);
+        uint256 needed = balance + liabilities[address(token)] - owed;
+        uint256 actual = token.balanceOf(address(this));
+        if (actual != needed) revert WrongDeposit(Math.saturatingSub(actual + amount, needed), amount);
+    }
+
+    function _pay(address token, address to, uint256 amount) private {
+        if (token != address(0)) {
+            IERC20(token).safeTransfer(to, amount);
+        } else if (!LowLevelCall.callNoReturn(to, amount, "")) {
+            revert TransferFailed(to, amount);
+        }
+    }
+
+    function _order(bytes32 orderId) private view returns (Order storage order) {
+        order = _orders[orderId];
+        if (order.openedAt == 0) revert UnknownOrder(orderId);
+    }
+
+    function _orderIn(bytes32 orderId, Phase needed) private view returns (Order storage order) {
+        order = _order(orderId);
+        Phase actual = phaseOf(orderId);
+        if (actual != needed) revert WrongPhase(orderId, actual, needed);
+    }
+
+    function _submission(bytes32 orderId, address seller) private view returns (Submission storage submission) {
+        submission = _submissions[orderId][seller];
+        if (!submission.submitted) revert NoSubmission(orderId, seller);
+    }
+
+    function _isLive(Order storage order) private view returns (bool) {
+        return order.submissionCount > order.rejectedCount;
+    }
+
+    function _times(Order storage order) private view returns (Timeline.Times memory) {
+        Timeline.Windows memory windows = Timeline.Windows({
+            submit: order.submitWindow,
+            attest: order.attestWindow,
+            reveal: order.revealWindow,
+            challenge: order.challengeWindow,
+            claim: order.claimWindow
+        });
+        return Timeline.times(order.openedAt, order.attestedAt, _isLive(order), windows, block.timestamp);
+    }
+
+    function _earnedFee(Order storage order, Submission storage submission) private view returns (bool) {
+        return submission.revealed && submission.records >= order.minRecords;
+    }
+
+    function _entitlement(Order storage order, Submission storage submission)
+        private
+        view
+        returns (uint128 payout, uint128 fee)
+    {
+        payout = Settlement.payoutDown(order.budget, submission.weight, order.totalWeight);
+        fee = _earnedFee(order, submission) ? order.answerFee : 0;
+    }
+
+    /// @dev What the order holds less what others may still get.
+    function _refundable(Order storage order, Phase phase) private view returns (uint128) {
+        if (phase != Phase.Claiming && phase != Phase.Closed) return 0;
+        uint128 reserved = 0;
+        if (phase == Phase.Claiming) {
+            reserved += order.feesOwed * order.answerFee;
+            if (order.totalWeight != 0) reserved += order.payoutsLeft;
+        }
+        if (order.attestedAt == 0 && !order.forfeited && _isLive(order)) reserved += order.budget + order.bond;
+        return order.held - reserved;
+    }
+}
