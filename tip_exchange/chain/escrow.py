@@ -1,0 +1,459 @@
+"""Client of one deployed escrow: every step of the protocol as one call, every fact about an order as one read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, astuple, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from eth_account.signers.local import LocalAccount
+from eth_utils.address import is_address, to_checksum_address
+from hexbytes import HexBytes
+from web3 import Web3
+from web3.exceptions import Web3Exception
+
+from tip_exchange import commitments
+from tip_exchange.chain import tokens
+from tip_exchange.chain.artifact import load_artifact
+from tip_exchange.chain.attestation import recover_attester
+from tip_exchange.chain.events import Attested, Event, OrderOpened, decode_event, read_logs, topic
+from tip_exchange.chain.reverts import wrong_phase
+from tip_exchange.chain.rpc import LOCAL_CHAIN, node_errors, place
+from tip_exchange.chain.transactions import Call, Journal, Receipt
+from tip_exchange.errors import (
+    ChainError,
+    ContractRevert,
+    InputError,
+    InsufficientFunds,
+    IntegrityError,
+    StateError,
+    WrongChain,
+)
+from tip_exchange.files import write_atomic
+from tip_exchange.types import NATIVE_COIN, OrderState, Phase, Submission, Terms
+
+_DEPLOYMENT = "deployment.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """Where an escrow is: kept as ``deployment.json`` in every home that uses it."""
+
+    chain_id: int
+    address: str
+    block: int
+    transaction: str
+
+    def write(self, home: Path) -> None:
+        """Write ``<home>/deployment.json``."""
+        write_atomic(home / _DEPLOYMENT, json.dumps(asdict(self), indent=2).encode() + b"\n", 0o644)
+
+    @classmethod
+    def read(cls, home: Path) -> Deployment:
+        """Read ``<home>/deployment.json``.
+
+        Raises:
+            StateError: it is missing or damaged.
+        """
+        path = home / _DEPLOYMENT
+        try:
+            found = json.loads(path.read_bytes())
+            deployment = cls(
+                int(found["chain_id"]), str(found["address"]), int(found["block"]), str(found["transaction"])
+            )
+        except FileNotFoundError as error:
+            raise StateError(f"there is no {path}; run `tip chain deploy`, or copy the escrow's file there") from error
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise StateError(f"{path} is damaged ({error!r}); copy it again from the deployer of the escrow") from error
+        if not is_address(deployment.address):
+            raise StateError(f"{path} is damaged: {deployment.address!r} is no address")
+        return deployment
+
+
+def deploy(w3: Web3, account: LocalAccount, journal: Journal) -> tuple[str, str, int]:
+    """Deploy the shipped contract once; a second call finds the first one's contract.
+
+    Returns:
+        Address, transaction hash, block number.
+
+    Raises:
+        ChainError: as :meth:`Journal.send` does.
+    """
+    call = Call(None, bytes.fromhex(load_artifact()["bytecode"].removeprefix("0x")))
+    receipt = journal.send(w3, account, call, "deploy", survive_restart=True)
+    if receipt.contract is None:
+        raise ChainError(f"the node's receipt of {receipt.transaction} names no contract; use another node")
+    return receipt.contract, receipt.transaction, receipt.block
+
+
+class Escrow:
+    """One escrow contract on one chain.
+
+    Steps take the account that signs and the journal that makes them survive a kill; they return the receipt, and raise
+    ContractRevert with a sentence when the contract refuses. ``order_id`` is 32 bytes everywhere.
+
+    Args:
+        w3: connection to the chain.
+        address: of the contract.
+        first_block: where it was deployed; logs before it are not searched.
+
+    Raises:
+        ChainError: there is no contract at the address.
+    """
+
+    def __init__(self, w3: Web3, address: str, first_block: int = 0) -> None:
+        self.w3 = w3
+        self.address = str(to_checksum_address(address))
+        self.first_block = first_block
+        with node_errors(f"looking for the escrow {address}"):
+            self.chain_id = int(w3.eth.chain_id)
+            code = w3.eth.get_code(to_checksum_address(address))
+        if not code:
+            raise ChainError(
+                f"there is no contract at {self.address} on chain {self.chain_id} ({place(w3)}); was the local chain "
+                "restarted? Deploy again, or copy the deployment.json of the chain in use"
+            )
+        self._contract: Any = w3.eth.contract(
+            to_checksum_address(address), abi=load_artifact()["abi"], decode_tuples=True
+        )
+        self._opened: dict[bytes, OrderOpened] = {}
+
+    @classmethod
+    def at(cls, w3: Web3, deployment: Deployment) -> Escrow:
+        """The escrow of a ``deployment.json``.
+
+        Raises:
+            WrongChain: the node serves another chain.
+            ChainError: there is no contract at its address.
+        """
+        with node_errors("asking for the chain id"):
+            actual = w3.eth.chain_id
+        if actual != deployment.chain_id:
+            raise WrongChain(
+                f"the escrow {deployment.address} is on chain {deployment.chain_id}, but the node at {place(w3)} "
+                f"serves chain {actual}; give the RPC URL of a node of chain {deployment.chain_id}"
+            )
+        return cls(w3, deployment.address, deployment.block)
+
+    # Steps
+
+    def open(self, account: LocalAccount, journal: Journal, terms: Terms, nonce: int) -> Receipt:
+        """Lock the deposit and open the order; an ERC-20 deposit is approved first.
+
+        Raises:
+            InsufficientFunds: the account holds less than the deposit.
+        """
+        order_id = self.order_id(terms, nonce)
+        label = f"open-{order_id.hex()}"
+        native = terms.token == NATIVE_COIN
+        call = self._call("open", [astuple(terms), nonce], terms.deposit if native else 0)
+        if not native and journal.find(self.w3, account, call, label) is None:
+            self._approve(account, journal, terms, label)
+        return self._send(account, journal, call, label, order_id)
+
+    def submit(
+        self,
+        account: LocalAccount,
+        journal: Journal,
+        order_id: bytes,
+        reply_hash: bytes,
+        pad_hash: bytes,
+        data_root: bytes,
+        allow_proof: Sequence[bytes] = (),
+    ) -> Receipt:
+        """Commit a reply as the seller ``account``."""
+        call = self._call("submit", [order_id, reply_hash, pad_hash, data_root, list(allow_proof)])
+        return self._send(account, journal, call, f"submit-{order_id.hex()}-{account.address}", order_id)
+
+    def reject(self, account: LocalAccount, journal: Journal, order_id: bytes, seller: str) -> Receipt:
+        """Turn a seller away, as the buyer."""
+        call = self._call("reject", [order_id, to_checksum_address(seller)])
+        return self._send(account, journal, call, f"reject-{order_id.hex()}-{to_checksum_address(seller)}", order_id)
+
+    def attest(
+        self, account: LocalAccount, journal: Journal, order_id: bytes, submissions_hash: bytes, values: Sequence[int]
+    ) -> Receipt:
+        """Attest the padded values in order of submission, as the buyer."""
+        call = self._call("attest", [order_id, submissions_hash, list(values)])
+        return self._send(account, journal, call, f"attest-{order_id.hex()}", order_id)
+
+    def attest_by_signature(
+        self,
+        account: LocalAccount,
+        journal: Journal,
+        order_id: bytes,
+        submissions_hash: bytes,
+        values: Sequence[int],
+        signature: bytes,
+    ) -> Receipt:
+        """Relay an attestation the buyer has signed (:func:`~tip_exchange.chain.attestation.sign_attestation`)."""
+        call = self._call("attestBySignature", [order_id, submissions_hash, list(values), signature])
+        return self._send(account, journal, call, f"relay-{order_id.hex()}", order_id)
+
+    def reveal(
+        self,
+        account: LocalAccount,
+        journal: Journal,
+        order_id: bytes,
+        seller: str,
+        pad: int,
+        records: int,
+        salt: bytes,
+    ) -> Receipt:
+        """Open a seller's pad; anyone who knows it may."""
+        call = self._call("reveal", [order_id, to_checksum_address(seller), pad, records, salt])
+        return self._send(account, journal, call, f"reveal-{order_id.hex()}-{to_checksum_address(seller)}", order_id)
+
+    def claim(self, account: LocalAccount, journal: Journal, order_id: bytes, seller: str) -> Receipt:
+        """Have a seller paid; anyone may push it."""
+        call = self._call("claim", [order_id, to_checksum_address(seller)])
+        return self._send(account, journal, call, f"claim-{order_id.hex()}-{to_checksum_address(seller)}", order_id)
+
+    def refund(self, account: LocalAccount, journal: Journal, order_id: bytes) -> Receipt:
+        """Pay the buyer what is due to it now; anyone may push it.
+
+        More falls due only with a phase, so the journal keeps one refund a phase.
+        """
+        call = self._call("refund", [order_id])
+        phase = self.phase(order_id).name.lower()
+        return self._send(account, journal, call, f"refund-{phase}-{order_id.hex()}", order_id)
+
+    def forfeit(self, account: LocalAccount, journal: Journal, order_id: bytes) -> Receipt:
+        """Pay away budget and bond of a buyer who never attested; anyone may push it."""
+        return self._send(account, journal, self._call("forfeit", [order_id]), f"forfeit-{order_id.hex()}", order_id)
+
+    # Reads
+
+    def order_id(self, terms: Terms, nonce: int) -> bytes:
+        """Identity that these terms have, or will have, at this escrow."""
+        return commitments.order_id(self.chain_id, self.address, terms, nonce)
+
+    def order(self, order_id: bytes) -> OrderState:
+        """An order as it stands now, its terms proved by its id.
+
+        Raises:
+            ChainError: there is no such order.
+            IntegrityError: the node's terms do not hash to the id.
+        """
+        with node_errors(f"reading order 0x{order_id.hex()}"):
+            seen = self._read("orderOf", order_id)
+            if seen.openedAt == 0:
+                raise ChainError(
+                    f"there is no order 0x{order_id.hex()} at the escrow {self.address} on chain {self.chain_id}; "
+                    "check the id, and whether the node is up to date"
+                )
+            opened = self._opening(order_id, int(seen.openedBlock))
+        terms = opened.terms
+        for name in {field.name for field in fields(Terms)} & set(seen._fields):
+            stored = getattr(seen, name)
+            if getattr(terms, name) != (bytes(stored) if isinstance(stored, bytes) else stored):
+                raise IntegrityError(f"order 0x{order_id.hex()} stores another {name} than it was opened with")
+        return OrderState(
+            order_id=order_id,
+            terms=terms,
+            nonce=opened.nonce,
+            phase=Phase(seen.phase),
+            submissions_hash=bytes(seen.submissionsHash),
+            submission_count=seen.submissionCount,
+            rejected_count=seen.rejectedCount,
+            reveal_count=seen.revealCount,
+            total_weight=seen.totalWeight,
+            attested=seen.attested,
+            opened_at=seen.openedAt,
+            submit_until=seen.submitUntil,
+            attest_until=seen.attestUntil,
+            reveal_from=seen.revealFrom,
+            reveal_until=seen.revealUntil,
+            claim_from=seen.claimFrom,
+            claim_until=seen.claimUntil,
+            opened_block=seen.openedBlock,
+            held=seen.held,
+        )
+
+    def phase(self, order_id: bytes) -> Phase:
+        """Where an order stands now; NONE if there is none."""
+        with node_errors(f"reading the phase of order 0x{order_id.hex()}"):
+            return Phase(self._read("phaseOf", order_id))
+
+    def submission(self, order_id: bytes, seller: str) -> Submission:
+        """A seller's entry.
+
+        Raises:
+            ChainError: the seller has not submitted to this order.
+        """
+        found = self.find_submission(order_id, seller)
+        if found is None:
+            raise ChainError(f"seller {seller} has no submission in order 0x{order_id.hex()}")
+        return found
+
+    def find_submission(self, order_id: bytes, seller: str) -> Submission | None:
+        """A seller's entry, or None if it has not submitted to this order."""
+        with node_errors(f"reading the submission of {seller}"):
+            seen = self._read("submissionOf", order_id, to_checksum_address(seller))
+            if not seen.submitted:
+                return None
+            return _submission(seller, seen, bool(self._read("orderOf", order_id).attested))
+
+    def submissions(self, order_id: bytes) -> list[Submission]:
+        """All entries of an order, in order of submission; none for an order that does not exist."""
+        with node_errors(f"reading the submissions of order 0x{order_id.hex()}"):
+            order = self._read("orderOf", order_id)
+            found = []
+            for index in range(order.submissionCount):
+                seller = self._read("sellerAt", order_id, index)
+                seen = self._read("submissionOf", order_id, seller)
+                if not seen.submitted or seen.index != index:
+                    raise ChainError(f"the node contradicts itself on submission {index}; use another node")
+                found.append(_submission(seller, seen, bool(order.attested)))
+            return found
+
+    def payout(self, order_id: bytes, seller: str) -> tuple[int, int]:
+        """Share of the budget and answer fee by the reveals so far, in the token's smallest unit."""
+        with node_errors(f"reading the payout of {seller}"):
+            payout, fee = self._read("payoutOf", order_id, to_checksum_address(seller))
+            return int(payout), int(fee)
+
+    def liabilities(self, token: str = NATIVE_COIN) -> int:
+        """What the escrow owes in a token over all orders, in its smallest unit."""
+        with node_errors(f"reading the liabilities in {token}"):
+            return int(self._read("liabilities", to_checksum_address(token)))
+
+    def balance(self, token: str = NATIVE_COIN) -> int:
+        """What the escrow holds in a token over all orders, in its smallest unit."""
+        with node_errors(f"reading the escrow's balance in {token}"):
+            if token == NATIVE_COIN:
+                return int(self.w3.eth.get_balance(to_checksum_address(self.address)))
+            return tokens.balance(self.w3, token, self.address)
+
+    def attester(self, event: Attested, buyer: str) -> tuple[str, str]:
+        """Who answers for an attestation, and how: the sender of the transaction, or the signature it carried.
+
+        For a contract wallet the escrow itself has asked the wallet (ERC-1271) or was called by it, which the
+        transaction does not show; the proof is then the escrow's code alone.
+        """
+        with node_errors(f"reading the attestation {event.transaction}"):
+            sent = self.w3.eth.get_transaction(HexBytes(event.transaction))
+            if self.w3.eth.get_code(to_checksum_address(buyer)):
+                return buyer, "accepted by the contract wallet of"
+            if sent.get("to") != self.address:
+                return event.sender, "sent through another contract by"
+            function, given = self._contract.decode_function_input(sent["input"])
+        if function.fn_name != "attestBySignature":
+            return event.sender, "sent by"
+        signer = recover_attester(
+            given["signature"], self.chain_id, self.address, event.order_id, event.submissions, event.values
+        )
+        return signer, f"relayed by {event.sender}, signed by"
+
+    def now(self) -> int:
+        """Time the next block would have, as far as the node knows; Unix seconds."""
+        with node_errors("reading the chain's clock"):
+            return int(self.w3.eth.get_block(self._moment)["timestamp"])
+
+    def order_ids(self, buyer: str | None = None) -> list[bytes]:
+        """Ids of all orders, or of one buyer's, oldest first."""
+        topics: list[str | list[str] | None] = [topic(OrderOpened), None]
+        if buyer is not None:
+            topics.append("0x" + bytes.fromhex(to_checksum_address(buyer)[2:]).rjust(32, b"\0").hex())
+        with node_errors("listing the orders"):
+            head = int(self.w3.eth.block_number)
+            logs = read_logs(self.w3, self.address, topics, self.first_block, head)
+            return [bytes(log["topics"][1]) for log in logs]
+
+    def events(self, order_id: bytes) -> list[Event]:
+        """Everything the escrow logged about an order, in the chain's order; none for an order that does not exist."""
+        with node_errors(f"reading the events of order 0x{order_id.hex()}"):
+            opened = int(self._read("orderOf", order_id).openedBlock)
+            return self._events([None, "0x" + order_id.hex()], opened, int(self.w3.eth.block_number)) if opened else []
+
+    @property
+    def _moment(self) -> Any:
+        # A local chain mines nothing while nobody sends, so its latest block's time lags behind its clock.
+        return "pending" if self.chain_id == LOCAL_CHAIN else "latest"
+
+    def _read(self, name: str, *arguments: object) -> Any:
+        return self._contract.functions[name](*arguments).call(block_identifier=self._moment)
+
+    def _events(self, topics: Sequence[str | list[str] | None], first: int, last: int) -> list[Event]:
+        found: list[Event] = []
+        times: dict[int, int] = {}
+        costs: dict[bytes, tuple[int, str]] = {}
+        for log in read_logs(self.w3, self.address, topics, first, last):
+            block, transaction = int(log["blockNumber"]), bytes(log["transactionHash"])
+            if block not in times:
+                times[block] = int(self.w3.eth.get_block(block)["timestamp"])
+            if transaction not in costs:
+                receipt = self.w3.eth.get_transaction_receipt(log["transactionHash"])
+                costs[transaction] = int(receipt["gasUsed"]), str(receipt["from"])
+            gas_used, sender = costs[transaction]
+            event = decode_event(self.w3, log, timestamp=times[block], gas_used=gas_used, sender=sender)
+            if event is not None:
+                found.append(event)
+        return found
+
+    def _opening(self, order_id: bytes, block: int) -> OrderOpened:
+        if order_id not in self._opened:
+            found = self._events([topic(OrderOpened), "0x" + order_id.hex()], block, block)
+            if len(found) != 1 or not isinstance(found[0], OrderOpened):
+                raise ChainError(f"the node lists no event of opening order 0x{order_id.hex()} in block {block}")
+            opened = found[0]
+            commitments.check(
+                f"the terms of order 0x{order_id.hex()} that the node at {place(self.w3)} gives",
+                order_id,
+                self.order_id(opened.terms, opened.nonce),
+            )
+            self._opened[order_id] = opened
+        return self._opened[order_id]
+
+    def _call(self, name: str, arguments: Sequence[object], value: int = 0) -> Call:
+        try:
+            data = self._contract.encode_abi(name, arguments)
+        except (Web3Exception, TypeError, ValueError) as error:
+            raise InputError(f"the contract's {name} cannot take these arguments: {error}") from error
+        return Call(self.address, bytes.fromhex(data.removeprefix("0x")), value)
+
+    def _send(self, account: LocalAccount, journal: Journal, call: Call, label: str, order_id: bytes) -> Receipt:
+        try:
+            return journal.send(self.w3, account, call, label)
+        except ContractRevert as revert:
+            if revert.error != "WrongPhase":
+                raise
+            raise wrong_phase(*revert.arguments, order=self.order(order_id)) from revert
+
+    def _approve(self, account: LocalAccount, journal: Journal, terms: Terms, label: str) -> None:
+        held = tokens.balance(self.w3, terms.token, account.address)
+        if held < terms.deposit:
+            raise InsufficientFunds(
+                f"account {account.address} holds {held} of the token {terms.token}, but the deposit is "
+                f"{terms.deposit} (budget, bond and an answer fee for every possible seller)"
+            )
+        allowed = tokens.allowance(self.w3, terms.token, account.address, self.address)
+        if allowed >= terms.deposit:
+            return
+        # Some tokens change an allowance only from zero. Numbered, because another order may have used an allowance up.
+        amounts = [0, terms.deposit] if allowed else [terms.deposit]
+        for amount in amounts:
+            call = tokens.approve(terms.token, self.address, amount)
+            number = 0
+            while journal.find(self.w3, account, call, f"{label}-approve-{amount}-{number}") is not None:
+                number += 1
+            journal.send(self.w3, account, call, f"{label}-approve-{amount}-{number}")
+
+
+def _submission(seller: str, seen: Any, attested: bool) -> Submission:
+    return Submission(
+        seller=str(to_checksum_address(seller)),
+        index=seen.index,
+        reply_hash=bytes(seen.replyHash),
+        pad_hash=bytes(seen.padHash),
+        data_root=bytes(seen.dataRoot),
+        rejected=seen.rejected,
+        revealed=seen.revealed,
+        claimed=seen.claimed,
+        attested=seen.attested if attested else None,
+        records=seen.records,
+        value=seen.value,
+        weight=seen.weight,
+    )
