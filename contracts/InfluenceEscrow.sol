@@ -10,8 +10,8 @@ import {LowLevelCall} from "@openzeppelin/contracts/utils/LowLevelCall.sol";
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {IInfluenceEscrow} from "./interfaces/IInfluenceEscrow.sol";
 import {Settlement} from "./libraries/Settlement.sol";
+import {Orders} from "./libraries/Orders.sol";
 import {TermLimits} from "./libraries/TermLimits.sol";
-import {Timeline} from "./libraries/Timeline.sol";
 
 /// @title Escrow of the Trustworthy Influence Protocol
 /// @dev Every step keeps the order Check, Effect, Interaction. The one thing checked after an interaction is a token
@@ -19,78 +19,15 @@ import {Timeline} from "./libraries/Timeline.sol";
 /// the books.
 contract InfluenceEscrow is IInfluenceEscrow, EIP712 {
     using SafeERC20 for IERC20;
-    using Timeline for Timeline.Times;
-
-    /// @dev Packed by use: `submit` touches slot 0, `reveal` slots 0 to 2, `claim` and `refund` slots 0 to 6.
-    struct Order {
-        // slot 0
-        address buyer;
-        uint40 openedAt;
-        uint32 submitWindow;
-        uint8 maxSellers;
-        uint8 submissionCount;
-        bool hasAllowList;
-        // slot 1
-        uint32 attestWindow;
-        uint32 revealWindow;
-        uint32 challengeWindow;
-        uint32 claimWindow;
-        uint40 attestedAt;
-        uint8 rejectedCount;
-        uint8 parameterSet;
-        bool forfeited;
-        // slot 2
-        uint64 valueCap;
-        uint32 recordsCap;
-        uint32 minRecords;
-        uint80 totalWeight; // at most 128 * 2^34 * 2^32
-        uint8 revealCount;
-        uint8 feesOwed;
-        // slot 3
-        address token;
-        uint64 openedBlock;
-        // slots 4 to 6
-        uint128 budget;
-        uint128 bond;
-        uint128 answerFee;
-        uint128 challengeBond;
-        uint128 held;
-        uint128 payoutsLeft;
-        // slots 7 to 11
-        address forfeitTo;
-        bytes32 keyHash;
-        bytes32 zeroBlockHash;
-        bytes32 sellersRoot;
-        bytes32 submissionsHash;
-    }
-
-    /// @dev What the attestation writes, by index, one slot.
-    struct Seat {
-        address seller;
-        uint64 attested;
-        bool rejected;
-    }
-
-    /// @dev What the seller writes, by seller. The last five fields and the flags share one slot.
-    struct Submission {
-        bytes32 replyHash;
-        bytes32 padHash;
-        bytes32 dataRoot;
-        uint8 index;
-        bool submitted;
-        bool revealed;
-        bool claimed;
-        uint32 records;
-        int64 value;
-        uint72 weight; // at most 2^34 * 2^32
-    }
+    using Orders for Orders.Order;
+    using Orders for Orders.Submission;
 
     bytes32 private constant ATTESTATION_TYPEHASH =
         keccak256("Attestation(bytes32 orderId,bytes32 submissions,uint64[] values)");
 
-    mapping(bytes32 orderId => Order) private _orders;
-    mapping(bytes32 orderId => mapping(uint256 index => Seat)) private _seats;
-    mapping(bytes32 orderId => mapping(address seller => Submission)) private _submissions;
+    mapping(bytes32 orderId => Orders.Order) private _orders;
+    mapping(bytes32 orderId => mapping(uint256 index => Orders.Seat)) private _seats;
+    mapping(bytes32 orderId => mapping(address seller => Orders.Submission)) private _submissions;
 
     /// @inheritdoc IInfluenceEscrow
     mapping(address token => uint256 amount) public override liabilities;
@@ -102,7 +39,7 @@ contract InfluenceEscrow is IInfluenceEscrow, EIP712 {
         // Check
         TermLimits.check(terms);
         (, orderId) = hashTerms(terms, nonce);
-        Order storage order = _orders[orderId];
+        Orders.Order storage order = _orders[orderId];
         if (order.openedAt != 0) revert OrderExists(orderId);
         uint256 deposit = TermLimits.deposit(terms);
 
@@ -153,9 +90,9 @@ contract InfluenceEscrow is IInfluenceEscrow, EIP712 {
         bytes32[] calldata allowProof
     ) external {
         // Check
-        Order storage order = _orderIn(orderId, Phase.Submitting);
+        Orders.Order storage order = _orderIn(orderId, Phase.Submitting);
         if (msg.sender == order.buyer) revert SellerIsBuyer(orderId, msg.sender);
-        Submission storage submission = _submissions[orderId][msg.sender];
+        Orders.Submission storage submission = _submissions[orderId][msg.sender];
         if (submission.submitted) revert AlreadySubmitted(orderId, msg.sender);
         uint8 index = order.submissionCount;
         if (index == order.maxSellers) revert OrderFull(orderId, index);
@@ -184,13 +121,13 @@ contract InfluenceEscrow is IInfluenceEscrow, EIP712 {
     /// @inheritdoc IInfluenceEscrow
     function reject(bytes32 orderId, address seller) external {
         // Check
-        Order storage order = _order(orderId);
+        Orders.Order storage order = _order(orderId);
         if (msg.sender != order.buyer) revert NotBuyer(orderId, msg.sender, order.buyer);
-        Phase phase = phaseOf(orderId);
+        Phase phase = order.phase();
         if (phase != Phase.Submitting && phase != Phase.Attesting) {
             revert WrongPhase(orderId, phase, Phase.Attesting);
         }
-        Seat storage seat = _seats[orderId][_submission(orderId, seller).index];
+        Orders.Seat storage seat = _seats[orderId][_submission(orderId, seller).index];
         if (seat.rejected) revert SellerRejected(orderId, seller);
 
         // Effect
@@ -202,7 +139,7 @@ contract InfluenceEscrow is IInfluenceEscrow, EIP712 {
     /// @inheritdoc IInfluenceEscrow
     function attest(bytes32 orderId, bytes32 submissionsHash, uint64[] calldata values) external {
         // Check
-        Order storage order = _orderIn(orderId, Phase.Attesting);
+        Orders.Order storage order = _orderIn(orderId, Phase.Attesting);
         if (msg.sender != order.buyer) revert NotBuyer(orderId, msg.sender, order.buyer);
 
         // Effect
@@ -217,7 +154,7 @@ contract InfluenceEscrow is IInfluenceEscrow, EIP712 {
         bytes calldata signature
     ) external {
         // Check
-        Order storage order = _orderIn(orderId, Phase.Attesting);
+        Orders.Order storage order = _orderIn(orderId, Phase.Attesting);
         bytes32 digest = _hashTypedDataV4(
             keccak256(abi.encode(ATTESTATION_TYPEHASH, orderId, submissionsHash, keccak256(abi.encodePacked(values))))
         );
@@ -232,9 +169,9 @@ contract InfluenceEscrow is IInfluenceEscrow, EIP712 {
     /// @inheritdoc IInfluenceEscrow
     function reveal(bytes32 orderId, address seller, uint64 pad, uint32 records, bytes32 salt) external {
         // Check
-        Order storage order = _orderIn(orderId, Phase.Revealing);
-        Submission storage submission = _submission(orderId, seller);
-        Seat storage seat = _seats[orderId][submission.index];
+        Orders.Order storage order = _orderIn(orderId, Phase.Revealing);
+        Orders.Submission storage submission = _submission(orderId, seller);
+        Orders.Seat storage seat = _seats[orderId][submission.index];
         if (seat.rejected) revert SellerRejected(orderId, seller);
         if (submission.revealed) revert AlreadyRevealed(orderId, seller);
         if (pad >= Settlement.T) revert PadOutOfRange(orderId, seller, pad);
@@ -258,10 +195,10 @@ contract InfluenceEscrow is IInfluenceEscrow, EIP712 {
     /// @inheritdoc IInfluenceEscrow
     function claim(bytes32 orderId, address seller) external {
         // Check
-        Order storage order = _orderIn(orderId, Phase.Claiming);
-        Submission storage submission = _submission(orderId, seller);
+        Orders.Order storage order = _orderIn(orderId, Phase.Claiming);
+        Orders.Submission storage submission = _submission(orderId, seller);
         if (submission.claimed) revert AlreadyClaimed(orderId, seller);
-        (uint128 payout, uint128 fee) = _entitlement(order, submission);
+        (uint128 payout, uint128 fee) = order.entitlement(submission);
         uint128 amount = payout + fee;
         if (amount == 0) revert NothingToClaim(orderId, seller);
 
@@ -269,7 +206,7 @@ contract InfluenceEscrow is IInfluenceEscrow, EIP712 {
         submission.claimed = true;
         order.payoutsLeft -= payout;
         // The fee may be zero and still be owed: the count follows the reveals.
-        if (_earnedFee(order, submission)) order.feesOwed -= 1;
+        if (order.earnedFee(submission)) order.feesOwed -= 1;
         emit Claimed(orderId, seller, payout, fee);
         address token = _release(order, amount);
 
@@ -280,8 +217,8 @@ contract InfluenceEscrow is IInfluenceEscrow, EIP712 {
     /// @inheritdoc IInfluenceEscrow
     function refund(bytes32 orderId) external {
         // Check
-        Order storage order = _order(orderId);
-        uint128 amount = _refundable(order, phaseOf(orderId));
+        Orders.Order storage order = _order(orderId);
+        uint128 amount = order.refundable();
         if (amount == 0) revert NothingToRefund(orderId);
 
         // Effect
@@ -295,12 +232,12 @@ contract InfluenceEscrow is IInfluenceEscrow, EIP712 {
     /// @inheritdoc IInfluenceEscrow
     function forfeit(bytes32 orderId) external {
         // Check
-        Order storage order = _order(orderId);
-        Phase phase = phaseOf(orderId);
+        Orders.Order storage order = _order(orderId);
+        Phase phase = order.phase();
         if (phase == Phase.Submitting || phase == Phase.Attesting) {
             revert WrongPhase(orderId, phase, Phase.Revealing);
         }
-        if (order.attestedAt != 0 || order.forfeited || !_isLive(order)) revert NothingToForfeit(orderId);
+        if (order.attestedAt != 0 || order.forfeited || !order.isLive()) revert NothingToForfeit(orderId);
         uint128 amount = order.budget + order.bond;
         address to = order.forfeitTo;
 
@@ -314,62 +251,14 @@ contract InfluenceEscrow is IInfluenceEscrow, EIP712 {
     }
 
     /// @inheritdoc IInfluenceEscrow
-    function orderOf(bytes32 orderId) external view returns (OrderView memory seen) {
-        Order storage order = _orders[orderId];
-        Timeline.Times memory clock = _times(order);
-        seen.buyer = order.buyer;
-        seen.token = order.token;
-        seen.forfeitTo = order.forfeitTo;
-        seen.budget = order.budget;
-        seen.bond = order.bond;
-        seen.answerFee = order.answerFee;
-        seen.challengeBond = order.challengeBond;
-        seen.valueCap = order.valueCap;
-        seen.recordsCap = order.recordsCap;
-        seen.minRecords = order.minRecords;
-        seen.maxSellers = order.maxSellers;
-        seen.parameterSet = order.parameterSet;
-        seen.phase = clock.phase(_isLive(order), block.timestamp);
-        seen.attested = order.attestedAt != 0;
-        seen.forfeited = order.forfeited;
-        seen.submissionCount = order.submissionCount;
-        seen.rejectedCount = order.rejectedCount;
-        seen.revealCount = order.revealCount;
-        seen.feesOwed = order.feesOwed;
-        seen.totalWeight = order.totalWeight;
-        seen.held = order.held;
-        seen.payoutsLeft = order.payoutsLeft;
-        seen.openedBlock = order.openedBlock;
-        seen.openedAt = clock.openedAt;
-        seen.submitUntil = clock.submitUntil;
-        seen.attestUntil = clock.attestUntil;
-        seen.revealFrom = clock.revealFrom;
-        seen.revealUntil = clock.revealUntil;
-        seen.claimFrom = clock.claimFrom;
-        seen.claimUntil = clock.claimUntil;
-        seen.keyHash = order.keyHash;
-        seen.zeroBlockHash = order.zeroBlockHash;
-        seen.sellersRoot = order.sellersRoot;
-        seen.submissionsHash = order.submissionsHash;
+    function orderOf(bytes32 orderId) external view returns (OrderView memory order) {
+        return _orders[orderId].describe();
     }
 
     /// @inheritdoc IInfluenceEscrow
-    function submissionOf(bytes32 orderId, address seller) external view returns (SubmissionView memory seen) {
-        Submission storage submission = _submissions[orderId][seller];
-        if (!submission.submitted) return seen;
-        Seat storage seat = _seats[orderId][submission.index];
-        seen.submitted = true;
-        seen.rejected = seat.rejected;
-        seen.revealed = submission.revealed;
-        seen.claimed = submission.claimed;
-        seen.index = submission.index;
-        seen.attested = seat.attested;
-        seen.records = submission.records;
-        seen.value = submission.value;
-        seen.weight = submission.weight;
-        seen.replyHash = submission.replyHash;
-        seen.padHash = submission.padHash;
-        seen.dataRoot = submission.dataRoot;
+    function submissionOf(bytes32 orderId, address seller) external view returns (SubmissionView memory submission) {
+        Orders.Submission storage stored = _submissions[orderId][seller];
+        return stored.describe(_seats[orderId][stored.index]);
     }
 
     /// @inheritdoc IInfluenceEscrow
@@ -379,7 +268,7 @@ contract InfluenceEscrow is IInfluenceEscrow, EIP712 {
 
     /// @inheritdoc IInfluenceEscrow
     function payoutOf(bytes32 orderId, address seller) external view returns (uint256 payout, uint256 fee) {
-        return _entitlement(_orders[orderId], _submissions[orderId][seller]);
+        return _orders[orderId].entitlement(_submissions[orderId][seller]);
     }
 
     /// @inheritdoc IInfluenceEscrow
@@ -398,9 +287,8 @@ contract InfluenceEscrow is IInfluenceEscrow, EIP712 {
     }
 
     /// @inheritdoc IInfluenceEscrow
-    function phaseOf(bytes32 orderId) public view returns (Phase phase) {
-        Order storage order = _orders[orderId];
-        return _times(order).phase(_isLive(order), block.timestamp);
+    function phaseOf(bytes32 orderId) external view returns (Phase phase) {
+        return _orders[orderId].phase();
     }
 
     /// @inheritdoc IInfluenceEscrow
@@ -409,16 +297,18 @@ contract InfluenceEscrow is IInfluenceEscrow, EIP712 {
         orderId = keccak256(abi.encode(block.chainid, address(this), terms.buyer, nonce, orderHash));
     }
 
-    function _attest(bytes32 orderId, Order storage order, bytes32 submissionsHash, uint64[] calldata values) private {
+    function _attest(bytes32 orderId, Orders.Order storage order, bytes32 submissionsHash, uint64[] calldata values)
+        private
+    {
         bytes32 stored = order.submissionsHash;
         if (submissionsHash != stored) revert WrongSubmissions(orderId, submissionsHash, stored);
         uint256 count = order.submissionCount;
         if (values.length != count) revert WrongValueCount(orderId, values.length, count);
-        mapping(uint256 index => Seat) storage seats = _seats[orderId];
+        mapping(uint256 index => Orders.Seat) storage seats = _seats[orderId];
         for (uint256 index = 0; index < count; ++index) {
             uint64 value = values[index];
             if (value >= Settlement.T && value != Settlement.INVALID) revert ValueOutOfRange(orderId, index, value);
-            Seat storage seat = seats[index];
+            Orders.Seat storage seat = seats[index];
             if (seat.rejected && value != Settlement.INVALID) revert RejectedNeedsInvalid(orderId, index, value);
             seat.attested = value;
         }
@@ -427,7 +317,7 @@ contract InfluenceEscrow is IInfluenceEscrow, EIP712 {
     }
 
     /// @dev Takes `amount` off the books before it is paid out.
-    function _release(Order storage order, uint128 amount) private returns (address token) {
+    function _release(Orders.Order storage order, uint128 amount) private returns (address token) {
         token = order.token;
         order.held -= amount;
         liabilities[token] -= amount;
@@ -452,59 +342,19 @@ contract InfluenceEscrow is IInfluenceEscrow, EIP712 {
         }
     }
 
-    function _order(bytes32 orderId) private view returns (Order storage order) {
+    function _order(bytes32 orderId) private view returns (Orders.Order storage order) {
         order = _orders[orderId];
         if (order.openedAt == 0) revert UnknownOrder(orderId);
     }
 
-    function _orderIn(bytes32 orderId, Phase needed) private view returns (Order storage order) {
+    function _orderIn(bytes32 orderId, Phase needed) private view returns (Orders.Order storage order) {
         order = _order(orderId);
-        Phase actual = phaseOf(orderId);
+        Phase actual = order.phase();
         if (actual != needed) revert WrongPhase(orderId, actual, needed);
     }
 
-    function _submission(bytes32 orderId, address seller) private view returns (Submission storage submission) {
+    function _submission(bytes32 orderId, address seller) private view returns (Orders.Submission storage submission) {
         submission = _submissions[orderId][seller];
         if (!submission.submitted) revert NoSubmission(orderId, seller);
-    }
-
-    function _isLive(Order storage order) private view returns (bool) {
-        return order.submissionCount > order.rejectedCount;
-    }
-
-    function _times(Order storage order) private view returns (Timeline.Times memory) {
-        Timeline.Windows memory windows = Timeline.Windows({
-            submit: order.submitWindow,
-            attest: order.attestWindow,
-            reveal: order.revealWindow,
-            challenge: order.challengeWindow,
-            claim: order.claimWindow
-        });
-        return Timeline.times(order.openedAt, order.attestedAt, _isLive(order), windows, block.timestamp);
-    }
-
-    function _earnedFee(Order storage order, Submission storage submission) private view returns (bool) {
-        return submission.revealed && submission.records >= order.minRecords;
-    }
-
-    function _entitlement(Order storage order, Submission storage submission)
-        private
-        view
-        returns (uint128 payout, uint128 fee)
-    {
-        payout = Settlement.payoutDown(order.budget, submission.weight, order.totalWeight);
-        fee = _earnedFee(order, submission) ? order.answerFee : 0;
-    }
-
-    /// @dev What the order holds less what others may still get.
-    function _refundable(Order storage order, Phase phase) private view returns (uint128) {
-        if (phase != Phase.Claiming && phase != Phase.Closed) return 0;
-        uint128 reserved = 0;
-        if (phase == Phase.Claiming) {
-            reserved += order.feesOwed * order.answerFee;
-            if (order.totalWeight != 0) reserved += order.payoutsLeft;
-        }
-        if (order.attestedAt == 0 && !order.forfeited && _isLive(order)) reserved += order.budget + order.bond;
-        return order.held - reserved;
     }
 }

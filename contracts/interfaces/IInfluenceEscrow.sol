@@ -255,8 +255,9 @@ interface IInfluenceEscrow {
 
     /// @notice Opens an order and takes its deposit, budget + bond + answerFee * maxSellers. None -> Submitting (warm).
     /// @dev Coin: `msg.value` is exactly the deposit. ERC-20: the balance must grow by exactly the deposit, so tokens
-    /// that take a fee on transfers are refused; tokens whose balances shrink by themselves must not be used. Reverts with WrongBuyer, TermOutOfRange, MissingHash,
-    /// UnknownParameterSet, WrongForfeitTo, NotAToken, OrderExists, WrongDeposit, UnexpectedCoin.
+    /// that take a fee on transfers are refused; tokens whose balances shrink by themselves must not be used. Reverts
+    /// with WrongBuyer, TermOutOfRange, MissingHash, UnknownParameterSet, WrongForfeitTo, NotAToken, OrderExists,
+    /// WrongDeposit, UnexpectedCoin.
     /// @param terms What is fixed for the order; `terms.buyer` is the sender.
     /// @param nonce Any number; tells orders with equal terms apart.
     /// @return orderId `keccak256(abi.encode(chainid, this contract, buyer, nonce, keccak256(abi.encode(terms))))`.

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {IInfluenceEscrow} from "../interfaces/IInfluenceEscrow.sol";
+import {Settlement} from "./Settlement.sol";
+import {Timeline} from "./Timeline.sol";
+
+/// @title What the escrow stores of an order, and what follows from it
+/// @notice Reads only; the steps that write are in the contract.
+library Orders {
+    using Timeline for Timeline.Times;
+
+    /// @dev Packed by use: `submit` touches slot 0, `reveal` slots 0 to 2, `claim` and `refund` slots 0 to 6.
+    struct Order {
+        // slot 0
+        address buyer;
+        uint40 openedAt;
+        uint32 submitWindow;
+        uint8 maxSellers;
+        uint8 submissionCount;
+        bool hasAllowList;
+        // slot 1
+        uint32 attestWindow;
+        uint32 revealWindow;
+        uint32 challengeWindow;
+        uint32 claimWindow;
+        uint40 attestedAt;
+        uint8 rejectedCount;
+        uint8 parameterSet;
+        bool forfeited;
+        // slot 2
+        uint64 valueCap;
+        uint32 recordsCap;
+        uint32 minRecords;
+        uint80 totalWeight; // at most 128 * 2^34 * 2^32
+        uint8 revealCount;
+        uint8 feesOwed;
+        // slot 3
+        address token;
+        uint64 openedBlock;
+        // slots 4 to 6
+        uint128 budget;
+        uint128 bond;
+        uint128 answerFee;
+        uint128 challengeBond;
+        uint128 held;
+        uint128 payoutsLeft;
+        // slots 7 to 11
+        address forfeitTo;
+        bytes32 keyHash;
+        bytes32 zeroBlockHash;
+        bytes32 sellersRoot;
+        bytes32 submissionsHash;
+    }
+
+    /// @dev What the attestation writes, by index, one slot.
+    struct Seat {
+        address seller;
+        uint64 attested;
+        bool rejected;
+    }
+
+    /// @dev What the seller writes, by seller. The last five fields and the flags share one slot.
+    struct Submission {
+        bytes32 replyHash;
+        bytes32 padHash;
+        bytes32 dataRoot;
+        uint8 index;
+        bool submitted;
+        bool revealed;
+        bool claimed;
+        uint32 records;
+        int64 value;
+        uint72 weight; // at most 2^34 * 2^32
+    }
+
+    /// @notice Whether a seller has submitted and is not rejected.
+    function isLive(Order storage order) internal view returns (bool) {
+        return order.submissionCount > order.rejectedCount;
+    }
+
+    /// @notice Phase at this block's time.
+    function phase(Order storage order) internal view returns (IInfluenceEscrow.Phase) {
+        return times(order).phase(isLive(order), block.timestamp);
+    }
+
+    /// @notice Times of the order as far as they are fixed by now.
+    function times(Order storage order) internal view returns (Timeline.Times memory) {
+        Timeline.Windows memory windows = Timeline.Windows({
+            submit: order.submitWindow,
+            attest: order.attestWindow,
+            reveal: order.revealWindow,
+            challenge: order.challengeWindow,
+            claim: order.claimWindow
+        });
+        return Timeline.times(order.openedAt, order.attestedAt, isLive(order), windows, block.timestamp);
+    }
+
+    /// @notice Whether a submission has earned the answer fee, claimed or not.
+    function earnedFee(Order storage order, Submission storage submission) internal view returns (bool) {
+        return submission.revealed && submission.records >= order.minRecords;
+    }
+
+    /// @notice Payout and answer fee of a submission by the reveals so far, claimed or not.
+    function entitlement(Order storage order, Submission storage submission)
+        internal
+        view
+        returns (uint128 payout, uint128 fee)
+    {
+        payout = Settlement.payoutDown(order.budget, submission.weight, order.totalWeight);
+        fee = earnedFee(order, submission) ? order.answerFee : 0;
+    }
+
+    /// @notice What is due to the buyer now: what the order holds less what others may still get.
+    function refundable(Order storage order) internal view returns (uint128) {
+        IInfluenceEscrow.Phase now_ = phase(order);
+        if (now_ != IInfluenceEscrow.Phase.Claiming && now_ != IInfluenceEscrow.Phase.Closed) return 0;
+        uint128 reserved = 0;
+        if (now_ == IInfluenceEscrow.Phase.Claiming) {
+            reserved += order.feesOwed * order.answerFee;
+            if (order.totalWeight != 0) reserved += order.payoutsLeft;
+        }
+        if (order.attestedAt == 0 && !order.forfeited && isLive(order)) reserved += order.budget + order.bond;
+        return order.held - reserved;
+    }
+
+    /// @notice The order as `orderOf` shows it.
+    function describe(Order storage order) internal view returns (IInfluenceEscrow.OrderView memory seen) {
+        Timeline.Times memory clock = times(order);
+        seen.buyer = order.buyer;
+        seen.token = order.token;
+        seen.forfeitTo = order.forfeitTo;
+        seen.budget = order.budget;
+        seen.bond = order.bond;
+        seen.answerFee = order.answerFee;
+        seen.challengeBond = order.challengeBond;
+        seen.valueCap = order.valueCap;
+        seen.recordsCap = order.recordsCap;
+        seen.minRecords = order.minRecords;
+        seen.maxSellers = order.maxSellers;
+        seen.parameterSet = order.parameterSet;
+        seen.phase = clock.phase(isLive(order), block.timestamp);
+        seen.attested = order.attestedAt != 0;
+        seen.forfeited = order.forfeited;
+        seen.submissionCount = order.submissionCount;
+        seen.rejectedCount = order.rejectedCount;
+        seen.revealCount = order.revealCount;
+        seen.feesOwed = order.feesOwed;
+        seen.totalWeight = order.totalWeight;
+        seen.held = order.held;
+        seen.payoutsLeft = order.payoutsLeft;
+        seen.openedBlock = order.openedBlock;
+        seen.openedAt = clock.openedAt;
+        seen.submitUntil = clock.submitUntil;
+        seen.attestUntil = clock.attestUntil;
+        seen.revealFrom = clock.revealFrom;
+        seen.revealUntil = clock.revealUntil;
+        seen.claimFrom = clock.claimFrom;
+        seen.claimUntil = clock.claimUntil;
+        seen.keyHash = order.keyHash;
+        seen.zeroBlockHash = order.zeroBlockHash;
+        seen.sellersRoot = order.sellersRoot;
+        seen.submissionsHash = order.submissionsHash;
+    }
+
+    /// @notice The submission as `submissionOf` shows it.
+    function describe(Submission storage submission, Seat storage seat)
+        internal
+        view
+        returns (IInfluenceEscrow.SubmissionView memory seen)
+    {
+        if (!submission.submitted) return seen;
+        seen.submitted = true;
+        seen.rejected = seat.rejected;
+        seen.revealed = submission.revealed;
+        seen.claimed = submission.claimed;
+        seen.index = submission.index;
+        seen.attested = seat.attested;
+        seen.records = submission.records;
+        seen.value = submission.value;
+        seen.weight = submission.weight;
+        seen.replyHash = submission.replyHash;
+        seen.padHash = submission.padHash;
+        seen.dataRoot = submission.dataRoot;
+    }
+}

@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {Test} from "forge-std/Test.sol";
+import {IInfluenceEscrow} from "../../contracts/interfaces/IInfluenceEscrow.sol";
+
+/// @title Actors, default terms and steps that every test of the escrow uses
+abstract contract EscrowTest is Test {
+    struct Opening {
+        uint64 pad;
+        uint32 records;
+        bytes32 salt;
+    }
+
+    uint64 internal constant T = 2 ** 36;
+    uint64 internal constant INVALID = type(uint64).max;
+    uint256 internal constant START = 1_700_000_000;
+
+    IInfluenceEscrow internal escrow;
+    address internal buyer;
+    uint256 internal buyerKey;
+    address internal relayer = makeAddr("relayer");
+    address internal sink = makeAddr("sink");
+    uint256 internal nonce;
+
+    function setUp() public virtual {
+        vm.warp(START);
+        escrow = deployEscrow();
+        (buyer, buyerKey) = makeAddrAndKey("buyer");
+        vm.deal(buyer, 1_000_000 ether);
+    }
+
+    function deployEscrow() internal returns (IInfluenceEscrow) {
+        return IInfluenceEscrow(deployCode("InfluenceEscrow.sol:InfluenceEscrow"));
+    }
+
+    function defaultTerms() internal view returns (IInfluenceEscrow.Terms memory terms) {
+        terms.buyer = buyer;
+        terms.forfeitTo = sink;
+        terms.budget = 100 ether;
+        terms.bond = 10 ether;
+        terms.answerFee = 1 ether;
+        terms.challengeBond = 2 ether;
+        terms.clipNorm = 1e18;
+        terms.valueCap = 2 ** 30;
+        terms.recordsCap = 1000;
+        terms.minRecords = 10;
+        terms.submitWindow = 1 hours;
+        terms.attestWindow = 2 hours;
+        terms.revealWindow = 1 days;
+        terms.challengeWindow = 2 days;
+        terms.claimWindow = 3 days;
+        terms.maxSellers = 8;
+        terms.parameterSet = 1;
+        terms.modelHash = keccak256("model");
+        terms.queryHash = keccak256("query");
+        terms.zeroBlockHash = keccak256("zero block");
+        terms.keyHash = keccak256("key");
+        terms.boxKey = keccak256("box key");
+        terms.projectionSeed = keccak256("seed");
+        terms.spotCheckHash = keccak256("spot check");
+    }
+
+    function depositOf(IInfluenceEscrow.Terms memory terms) internal pure returns (uint256) {
+        return uint256(terms.budget) + terms.bond + uint256(terms.answerFee) * terms.maxSellers;
+    }
+
+    function openWith(IInfluenceEscrow.Terms memory terms) internal returns (bytes32) {
+        uint256 coin = terms.token == address(0) ? depositOf(terms) : 0;
+        vm.prank(terms.buyer);
+        return escrow.open{value: coin}(terms, nonce++);
+    }
+
+    function openDefault() internal returns (bytes32) {
+        return openWith(defaultTerms());
+    }
+
+    function sellerOf(uint256 index) internal pure returns (address) {
+        return vm.addr(uint256(keccak256(abi.encode("seller", index))));
+    }
+
+    /// @dev Deterministic, distinct, and with a pad that uses the whole range.
+    function openingOf(address seller) internal pure returns (Opening memory) {
+        return Opening(uint64(uint256(keccak256(abi.encode("pad", seller))) % T), 100, keccak256(abi.encode(seller)));
+    }
+
+    function padHashOf(bytes32 id, address seller, Opening memory opening) internal pure returns (bytes32) {
+        return keccak256(abi.encode(id, seller, opening.pad, opening.records, opening.salt));
+    }
+
+    function submitAs(bytes32 id, address seller, Opening memory opening) internal {
+        bytes32 padHash = padHashOf(id, seller, opening);
+        vm.prank(seller);
+        escrow.submit(id, keccak256("reply"), padHash, keccak256("data"), new bytes32[](0));
+    }
+
+    function submitAs(bytes32 id, address seller) internal {
+        submitAs(id, seller, openingOf(seller));
+    }
+
+    function submitMany(bytes32 id, uint256 count) internal {
+        for (uint256 i = 0; i < count; ++i) {
+            submitAs(id, sellerOf(i));
+        }
+    }
+
+    function rejectAs(bytes32 id, address seller) internal {
+        vm.prank(buyer);
+        escrow.reject(id, seller);
+    }
+
+    function padded(int256 value, uint64 pad) internal pure returns (uint64) {
+        int256 residue = (value + int256(uint256(pad))) % int256(uint256(T));
+        return uint64(uint256(residue < 0 ? residue + int256(uint256(T)) : residue));
+    }
+
+    /// @dev Attests `values` of the first sellers, all with their default openings.
+    function attestValues(bytes32 id, int256[] memory values) internal {
+        uint64[] memory attested = new uint64[](values.length);
+        for (uint256 i = 0; i < values.length; ++i) {
+            attested[i] = padded(values[i], openingOf(sellerOf(i)).pad);
+        }
+        attestRaw(id, attested);
+    }
+
+    function attestRaw(bytes32 id, uint64[] memory attested) internal {
+        bytes32 submissions = escrow.orderOf(id).submissionsHash;
+        vm.prank(buyer);
+        escrow.attest(id, submissions, attested);
+    }
+
+    function revealAs(bytes32 id, address seller, Opening memory opening) internal {
+        vm.prank(relayer);
+        escrow.reveal(id, seller, opening.pad, opening.records, opening.salt);
+    }
+
+    function revealAs(bytes32 id, address seller) internal {
+        revealAs(id, seller, openingOf(seller));
+    }
+
+    function list(int256 a) internal pure returns (int256[] memory values) {
+        values = new int256[](1);
+        values[0] = a;
+    }
+
+    function list(int256 a, int256 b) internal pure returns (int256[] memory values) {
+        values = new int256[](2);
+        (values[0], values[1]) = (a, b);
+    }
+
+    function list(int256 a, int256 b, int256 c) internal pure returns (int256[] memory values) {
+        values = new int256[](3);
+        (values[0], values[1], values[2]) = (a, b, c);
+    }
+
+    /// @dev Opens, lets `values.length` sellers submit, attests, and lets all reveal; the time is then revealFrom.
+    function openToRevealed(IInfluenceEscrow.Terms memory terms, int256[] memory values) internal returns (bytes32 id) {
+        id = openWith(terms);
+        submitMany(id, values.length);
+        vm.warp(escrow.orderOf(id).submitUntil);
+        attestValues(id, values);
+        for (uint256 i = 0; i < values.length; ++i) {
+            revealAs(id, sellerOf(i));
+        }
+    }
+
+    function warpToClaiming(bytes32 id) internal {
+        vm.warp(escrow.orderOf(id).claimFrom);
+    }
+
+    function assertPhase(bytes32 id, IInfluenceEscrow.Phase expected) internal view {
+        assertEq(uint256(escrow.phaseOf(id)), uint256(expected), "phase");
+        assertEq(uint256(escrow.orderOf(id).phase), uint256(expected), "phase in orderOf");
+    }
+
+    function expectWrongPhase(bytes32 id, IInfluenceEscrow.Phase actual, IInfluenceEscrow.Phase needed) internal {
+        vm.expectRevert(abi.encodeWithSelector(IInfluenceEscrow.WrongPhase.selector, id, actual, needed));
+    }
+
+    function expectSellerError(bytes4 selector, bytes32 id, address seller) internal {
+        vm.expectRevert(abi.encodeWithSelector(selector, id, seller));
+    }
+
+    function expectOrderError(bytes4 selector, bytes32 id) internal {
+        vm.expectRevert(abi.encodeWithSelector(selector, id));
+    }
+}

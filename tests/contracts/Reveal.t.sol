@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {IInfluenceEscrow} from "../../contracts/interfaces/IInfluenceEscrow.sol";
+import {EscrowTest} from "./EscrowTest.sol";
+
+contract RevealTest is EscrowTest {
+    function test_RevealFixesValueAndWeight() public {
+        bytes32 id = openAttested(list(12_345, -12_345));
+        Opening memory opening = openingOf(sellerOf(0));
+        vm.expectEmit(address(escrow));
+        emit IInfluenceEscrow.Revealed(
+            id, sellerOf(0), opening.pad, opening.records, opening.salt, 12_345, uint256(12_345) * 100
+        );
+        revealAs(id, sellerOf(0));
+        revealAs(id, sellerOf(1));
+
+        IInfluenceEscrow.SubmissionView memory seen = escrow.submissionOf(id, sellerOf(0));
+        assertTrue(seen.revealed);
+        assertEq(seen.records, 100);
+        assertEq(seen.value, 12_345);
+        assertEq(seen.weight, 1_234_500);
+        seen = escrow.submissionOf(id, sellerOf(1));
+        assertEq(seen.value, -12_345);
+        assertEq(seen.weight, 0, "a harmful seller has weight");
+        assertEq(escrow.orderOf(id).totalWeight, 1_234_500);
+        assertEq(escrow.orderOf(id).revealCount, 2);
+        assertEq(escrow.orderOf(id).feesOwed, 2);
+    }
+
+    function test_ExtremeValuesAreCentred() public {
+        int256 half = int256(uint256(T / 2));
+        bytes32 id = openAttested(list(half - 1, -half, half));
+        revealAs(id, sellerOf(0));
+        revealAs(id, sellerOf(1));
+        revealAs(id, sellerOf(2));
+        assertEq(escrow.submissionOf(id, sellerOf(0)).value, half - 1);
+        assertEq(escrow.submissionOf(id, sellerOf(1)).value, -half);
+        assertEq(escrow.submissionOf(id, sellerOf(2)).value, -half, "T/2 is the smallest value, not the largest");
+        assertEq(escrow.submissionOf(id, sellerOf(0)).weight, 2 ** 30 * 100, "valueCap");
+    }
+
+    function test_RecordsAreCapped() public {
+        Opening memory opening = Opening(0, type(uint32).max, 0);
+        bytes32 id = openDefault();
+        submitAs(id, sellerOf(0), opening);
+        vm.warp(escrow.orderOf(id).submitUntil);
+        attestRaw(id, one(7));
+        revealAs(id, sellerOf(0), opening);
+        assertEq(escrow.submissionOf(id, sellerOf(0)).weight, 7 * 1000);
+        assertEq(escrow.submissionOf(id, sellerOf(0)).records, type(uint32).max);
+    }
+
+    function test_ProbesWeighNothingAndEarnNothing() public {
+        bytes32 id = openDefault();
+        uint32[3] memory records = [uint32(0), 9, 10];
+        uint64[] memory values = new uint64[](3);
+        for (uint256 i = 0; i < 3; ++i) {
+            submitAs(id, sellerOf(i), Opening(uint64(i), records[i], 0));
+            values[i] = uint64(i) + 50;
+        }
+        vm.warp(escrow.orderOf(id).submitUntil);
+        attestRaw(id, values);
+        for (uint256 i = 0; i < 3; ++i) {
+            revealAs(id, sellerOf(i), Opening(uint64(i), records[i], 0));
+            assertEq(escrow.submissionOf(id, sellerOf(i)).value, 50, "a probe's value shows");
+        }
+        assertEq(escrow.orderOf(id).totalWeight, 50 * 10);
+        assertEq(escrow.orderOf(id).feesOwed, 1);
+        warpToClaiming(id);
+        expectSellerError(IInfluenceEscrow.NothingToClaim.selector, id, sellerOf(1));
+        escrow.claim(id, sellerOf(1));
+        escrow.claim(id, sellerOf(2));
+        assertEq(sellerOf(2).balance, 101 ether);
+    }
+
+    function test_InvalidRepliesWeighNothingButEarnTheFee() public {
+        bytes32 id = openDefault();
+        submitMany(id, 1);
+        vm.warp(escrow.orderOf(id).submitUntil);
+        attestRaw(id, one(INVALID));
+        revealAs(id, sellerOf(0));
+        assertEq(escrow.submissionOf(id, sellerOf(0)).value, 0);
+        assertEq(escrow.submissionOf(id, sellerOf(0)).weight, 0);
+        warpToClaiming(id);
+        escrow.claim(id, sellerOf(0));
+        assertEq(sellerOf(0).balance, 1 ether);
+    }
+
+    function test_WithoutAttestationValuesAreZeroAndFeesAreEarned() public {
+        bytes32 id = openDefault();
+        submitMany(id, 1);
+        vm.warp(escrow.orderOf(id).attestUntil);
+        Opening memory opening = openingOf(sellerOf(0));
+        vm.expectEmit(address(escrow));
+        emit IInfluenceEscrow.Revealed(id, sellerOf(0), opening.pad, opening.records, opening.salt, 0, 0);
+        revealAs(id, sellerOf(0));
+        assertEq(escrow.orderOf(id).totalWeight, 0);
+        assertEq(escrow.orderOf(id).feesOwed, 1);
+    }
+
+    function test_EveryPartOfTheOpeningIsBound() public {
+        bytes32 id = openAttested(list(1, 2));
+        Opening memory right = openingOf(sellerOf(0));
+        expectWrongOpening(id, sellerOf(0), Opening(right.pad ^ 1, right.records, right.salt));
+        expectWrongOpening(id, sellerOf(0), Opening(right.pad, right.records + 1, right.salt));
+        expectWrongOpening(id, sellerOf(0), Opening(right.pad, right.records, right.salt ^ bytes32(uint256(1))));
+        expectWrongOpening(id, sellerOf(1), right);
+    }
+
+    function test_OpeningOfAnotherOrderIsRefused() public {
+        bytes32 other = openDefault();
+        Opening memory opening = openingOf(sellerOf(0));
+        bytes32 copied = padHashOf(other, sellerOf(0), opening);
+        bytes32 id = openDefault();
+        vm.prank(sellerOf(0));
+        escrow.submit(id, keccak256("reply"), copied, keccak256("data"), new bytes32[](0));
+        vm.warp(escrow.orderOf(id).attestUntil);
+        bytes32 given = padHashOf(id, sellerOf(0), opening);
+        vm.expectRevert(abi.encodeWithSelector(IInfluenceEscrow.WrongOpening.selector, id, sellerOf(0), given, copied));
+        revealAs(id, sellerOf(0), opening);
+    }
+
+    function test_PadsBeyondTheModulusAreRefused() public {
+        Opening memory opening = Opening(T, 100, 0);
+        bytes32 id = openDefault();
+        submitAs(id, sellerOf(0), opening);
+        submitAs(id, sellerOf(1), Opening(T - 1, 100, 0));
+        vm.warp(escrow.orderOf(id).attestUntil);
+        vm.expectRevert(abi.encodeWithSelector(IInfluenceEscrow.PadOutOfRange.selector, id, sellerOf(0), T));
+        revealAs(id, sellerOf(0), opening);
+        revealAs(id, sellerOf(1), Opening(T - 1, 100, 0));
+    }
+
+    function test_SellersRevealOnce() public {
+        bytes32 id = openAttested(list(1, 2));
+        revealAs(id, sellerOf(0));
+        expectSellerError(IInfluenceEscrow.AlreadyRevealed.selector, id, sellerOf(0));
+        revealAs(id, sellerOf(0));
+    }
+
+    function test_StrangersAndRejectedSellersHaveNothingToReveal() public {
+        bytes32 id = openDefault();
+        submitMany(id, 2);
+        rejectAs(id, sellerOf(1));
+        vm.warp(escrow.orderOf(id).attestUntil);
+        expectSellerError(IInfluenceEscrow.NoSubmission.selector, id, sellerOf(2));
+        revealAs(id, sellerOf(2));
+        expectSellerError(IInfluenceEscrow.SellerRejected.selector, id, sellerOf(1));
+        revealAs(id, sellerOf(1));
+    }
+
+    function openAttested(int256[] memory values) private returns (bytes32 id) {
+        id = openDefault();
+        submitMany(id, values.length);
+        vm.warp(escrow.orderOf(id).submitUntil);
+        attestValues(id, values);
+    }
+
+    function expectWrongOpening(bytes32 id, address seller, Opening memory opening) private {
+        bytes32 given = padHashOf(id, seller, opening);
+        bytes32 stored = escrow.submissionOf(id, seller).padHash;
+        vm.expectRevert(abi.encodeWithSelector(IInfluenceEscrow.WrongOpening.selector, id, seller, given, stored));
+        revealAs(id, seller, opening);
+    }
+
+    function one(uint64 a) private pure returns (uint64[] memory values) {
+        values = new uint64[](1);
+        values[0] = a;
+    }
+}
