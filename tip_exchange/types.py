@@ -77,7 +77,10 @@ class Phase(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class OrderState:
-    """An order as the contract stores it now. Times are Unix seconds; 0 where the event has not happened."""
+    """An order as the contract stores it now.
+
+    Times are Unix seconds, 0 where the event has not happened; ``held`` is what the contract still keeps for the order.
+    """
 
     order_id: bytes
     terms: Terms
@@ -97,6 +100,7 @@ class OrderState:
     claim_from: int
     claim_until: int
     opened_block: int
+    held: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,6 +94,22 @@ def reply_bytes(parameters: ParameterSet) -> int:
     return (parameters.N + 1) * CELL_BYTES[0]
 
 
+def _header(data: bytes) -> tuple[bytes, int, int, int, int]:
+    if len(data) < _HEADER.size:
+        raise WireError(f"query: {len(data)} bytes, a header alone has {_HEADER.size}")
+    magic, version, number, zeros, dimension = _HEADER.unpack_from(data)
+    return magic, version, number, zeros, dimension
+
+
+def query_dimension(data: bytes) -> int:
+    """The dimension a query claims, for a reader without the model; :func:`decode_query` checks the rest against it.
+
+    Raises:
+        WireError: the query is shorter than its header.
+    """
+    return _header(data)[-1]
+
+
 def encode_query(query: Query) -> bytes:
     """The one encoding of ``query``."""
     header = _HEADER.pack(_MAGIC, _VERSION, query.parameters.number, len(query.zero_blocks), query.dimension)
@@ -111,9 +127,7 @@ def decode_query(data: bytes, *, parameters: ParameterSet, dimension: int) -> Qu
         WireError: wrong magic, version, size or dimension, a cell out of range, or a seed used twice.
         ParameterError: an unknown parameter set.
     """
-    if len(data) < _HEADER.size:
-        raise WireError(f"query: {len(data)} bytes, a header alone has {_HEADER.size}")
-    magic, version, number, zeros, entries = _HEADER.unpack_from(data)
+    magic, version, number, zeros, entries = _header(data)
     if magic != _MAGIC or version != _VERSION:
         raise WireError(f"query: starts with {magic!r} version {version}, expected {_MAGIC!r} version {_VERSION}")
     if parameter_set(number) != parameters:

@@ -1,0 +1,1 @@
+"""Studies of what a valuation predicts; each is run by ``python -m experiments.<name>``."""

@@ -1,0 +1,228 @@
+"""The main job, end to end: every role is a process of its own, with its own home and wallet, on a local chain.
+
+``scripts/demo [--seed N] [--chain anvil|hardhat] [--json FILE] [--keep DIR]``
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from experiments import icd_market
+from tip_exchange.encryption.packing import fixed_point, inner_product, unit
+from tip_exchange.encryption.parameters import WIDE
+
+BUDGET, BOND, FEE = "10ether", "2ether", "0.01ether"
+SUBMIT, ATTEST, REVEAL, CHALLENGE, CLAIM = "2d", "2d", "2d", "3d", "30d"
+
+
+class Stage:
+    """The demo's folder, chain and clocks."""
+
+    def __init__(self, folder: Path, chain: str) -> None:
+        self.folder = folder
+        self.chain = chain
+        self.seconds: dict[str, float] = {}
+        self.gas: dict[str, int] = {}
+        password = folder / "password"
+        password.write_text("correct horse battery staple\n")
+        # Wallets that hold nothing of worth, unlocked dozens of times.
+        self.environment = os.environ | {"TIP_PASSWORD_FILE": str(password), "TIP_SCRYPT_N": "4096"}
+        self.environment |= {"TIP_STORAGE": str(folder / "storage"), "TIP_CHAIN_FOLDER": str(folder / "chain")}
+
+    def tip(self, role: str, *arguments: str, **environment: str) -> dict[str, Any]:
+        """Run one `tip` process in the role's home; its JSON answer."""
+        command = [sys.executable, "-m", "tip_exchange", *arguments, "--json"]
+        settings = self.environment | {"TIP_HOME": str(self.folder / role)} | environment
+        done = subprocess.run(command, env=settings, capture_output=True, text=True, check=False)
+        if done.returncode:
+            said = done.stderr + done.stdout
+            raise SystemExit(f"{role}: tip {' '.join(arguments)} ended with {done.returncode}\n{said}")
+        answer: dict[str, Any] = json.loads(done.stdout)
+        return answer
+
+    def spend(self, step: str, answer: dict[str, Any]) -> dict[str, Any]:
+        """Book a step's gas."""
+        self.gas[step] = self.gas.get(step, 0) + answer["gas"]
+        return answer
+
+    @contextmanager
+    def timed(self, step: str, sentence: str) -> Any:
+        """Say what happens, and how long it took."""
+        console.print(f"[bold]{sentence}[/bold]")
+        start = time.monotonic()
+        yield
+        self.seconds[step] = round(self.seconds.get(step, 0.0) + time.monotonic() - start, 2)
+
+
+console = Console(stderr=True)
+
+
+def side_by_side(work: Callable[[str], Any], names: Sequence[str]) -> dict[str, Any]:
+    """Run one process per name, two at a time: as many as the machine has cores."""
+    with ThreadPoolExecutor(2) as pool:
+        return dict(zip(names, pool.map(work, names), strict=True))
+
+
+def run(folder: Path, seed: int, chain: str) -> dict[str, Any]:
+    """Play the whole order and measure it; the result is what ``--json`` writes."""
+    stage = Stage(folder, chain)
+    started = time.monotonic()
+    with stage.timed("data", "Hospitals and a coding model's owner gather ICD-10 descriptions"):
+        market = icd_market.build(folder / "data", seed)
+    names = sorted(market.sellers)
+    with stage.timed("training", f"The buyer fine-tunes MiniLM on {market.buyer_records} records of its own"):
+        stage.tip("buyer", "buyer", "train", *market.training_arguments(), "--out", str(folder / "model"))
+    with stage.timed("chain", f"A {chain} chain starts; everybody makes a wallet; the escrow is deployed"):
+        node = stage.tip("operator", "chain", "start", "--chain", chain)
+        stage.environment["TIP_RPC"] = node["url"]
+        wallets = side_by_side(lambda role: stage.tip(role, "wallet", "new")["address"], ["operator", "buyer", *names])
+        for address in wallets.values():
+            stage.tip("operator", "chain", "fund", address)
+        stage.environment["TIP_DEPLOYMENT"] = str(folder / "deployment.json")
+        stage.spend("deploy", stage.tip("operator", "chain", "deploy"))
+    try:
+        return _trade(stage, market, names, wallets, started, seed)
+    finally:
+        stage.tip("operator", "chain", "stop")
+
+
+def _trade(
+    stage: Stage, market: icd_market.Market, names: list[str], wallets: dict[str, str], started: float, seed: int
+) -> dict[str, Any]:
+    windows = {"submit": SUBMIT, "attest": ATTEST, "reveal": REVEAL, "challenge": CHALLENGE, "claim": CLAIM}
+    with stage.timed("open", "The buyer encrypts what it looks for and locks the money"):
+        opened = stage.tip(
+            "buyer", "buyer", "open", "--name", "coding", "--model", str(stage.folder / "model"),
+            "--validation", str(market.validation), "--background", str(market.train),
+            "--budget", BUDGET, "--bond", BOND, "--answer-fee", FEE, "--min-records", "16",
+            *(text for name, window in windows.items() for text in (f"--{name}-window", window)),
+            *(text for name in names for text in ("--seller", wallets[name])),
+        )  # fmt: skip
+        order = stage.spend("open", opened)["order_id"]
+    with stage.timed("submit", f"{len(names)} sellers value their records blindly and commit"):
+        submitted = side_by_side(
+            lambda name: stage.tip(
+                name, "seller", "submit", order, "--records", str(market.sellers[name]), OMP_NUM_THREADS="1"
+            ),
+            names,
+        )
+        for answer in submitted.values():
+            stage.spend("submit", answer)
+    with stage.timed("settle", "The buyer attests, sellers reveal, time passes, everybody is paid"):
+        stage.tip("operator", "chain", "advance", SUBMIT)
+        stage.spend("attest", stage.tip("buyer", "buyer", "attest", "coding"))
+        revealed = {name: stage.spend("reveal", stage.tip(name, "seller", "reveal", order)) for name in names}
+        stage.tip("operator", "chain", "advance", REVEAL)
+        stage.tip("operator", "chain", "advance", CHALLENGE)
+        claimed = {name: stage.spend("claim", stage.tip(name, "seller", "claim", order)) for name in names}
+        refund = stage.spend("refund", stage.tip("buyer", "buyer", "refund", "coding"))
+    with stage.timed("audit", "An auditor recomputes everything from the chain and the storage"):
+        audit = stage.tip("auditor", "auditor", "verify", order)
+    with stage.timed("utility", "For this demo only: what would each seller's records really have brought?"):
+        utilities = icd_market.true_utilities(market, seed)
+
+    direction = np.load(stage.folder / "buyer/orders/coding/direction.npy")
+    query = fixed_point(unit(direction, "direction"), WIDE, "direction")
+    exact, plain = True, []
+    for name in names:
+        (gradient_file,) = (stage.folder / name / "submissions").glob("*/gradient.npy")
+        gradient = np.load(gradient_file)
+        exact &= inner_product(query, fixed_point(gradient, WIDE, name)) == revealed[name]["value"]
+        plain.append(float(unit(direction, "direction") @ gradient))
+    values = [revealed[name]["value"] for name in names]
+    total = sum(answer["weight"] for answer in revealed.values())
+    rows = [
+        {
+            "name": name,
+            "records": submitted[name]["records"],
+            "value": revealed[name]["value"] / WIDE.S**2,
+            "share": revealed[name]["weight"] / total if total else 0.0,
+            "payout_wei": claimed[name]["payout_wei"],
+            "fee_wei": claimed[name]["fee_wei"],
+            "utility": utilities[name],
+        }
+        for name in names
+    ]
+    worth = [row["value"] * row["records"] for row in rows]
+    return {
+        "seed": seed,
+        "chain": stage.chain,
+        "order_id": order,
+        "dimension": opened["dimension"],
+        "sellers": rows,
+        "pearson": float(np.corrcoef(values, plain)[0, 1]),
+        "spearman_utility": icd_market.spearman(worth, [row["utility"] for row in rows]),
+        "seconds": stage.seconds | {"total": round(time.monotonic() - started, 2)},
+        "gas": stage.gas,
+        "refund_wei": refund["refunded_wei"],
+        "audit": {"checks": len(audit["checks"]), "ok": audit["ok"]},
+        "exact": bool(exact),
+    }
+
+
+def report(result: dict[str, Any]) -> None:
+    """The table a newcomer reads."""
+    table = Table(
+        "seller", "records", "valuation", "share", "payout (coin)", "true utility", title="What each seller earned"
+    )
+    for row in sorted(result["sellers"], key=lambda one: -one["share"]):
+        table.add_row(
+            row["name"],
+            str(row["records"]),
+            f"{row['value']:+.5f}",
+            f"{row['share']:.1%}",
+            f"{(row['payout_wei'] + row['fee_wei']) / 10**18:.4f}",
+            f"{row['utility']:+.4f}",
+        )
+    out = Console(width=110)
+    out.print(table)
+    out.print(
+        "valuation: influence of an average record, decrypted; share and payout: by valuation x records;\n"
+        "true utility: fall of the buyer's validation loss when it retrains with the seller's records added."
+    )
+    out.print(f"Spearman correlation of valuation x records with true utility: {result['spearman_utility']:.2f}")
+    out.print(f"encrypted against float64: Pearson {result['pearson']:.6f}, integers exact: {result['exact']}")
+    verdict = "all" if result["audit"]["ok"] else "NOT all"
+    out.print(f"auditor: {verdict} {result['audit']['checks']} checks hold")
+    out.print("gas: " + ", ".join(f"{step} {gas:,}" for step, gas in result["gas"].items()))
+    out.print("seconds: " + ", ".join(f"{step} {seconds:.1f}" for step, seconds in result["seconds"].items()))
+
+
+def main() -> None:
+    """Parse, run, print."""
+    parser = argparse.ArgumentParser(prog="scripts/demo", description=__doc__)
+    parser.add_argument("--seed", type=int, default=0, help="seed of the data (default 0)")
+    parser.add_argument("--chain", choices=["anvil", "hardhat"], default="anvil")
+    parser.add_argument("--json", type=Path, help="write the result here as well")
+    parser.add_argument("--keep", type=Path, help="folder to leave everything in; a temporary one otherwise")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="tip-demo-") as temporary:
+        folder = given.keep or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise SystemExit(f"{folder} is not empty; give --keep a new folder")
+        result = run(folder.resolve(), given.seed, given.chain)
+    report(result)
+    if given.json:
+        given.json.write_text(json.dumps(result, indent=1) + "\n")
+    if not (result["exact"] and result["audit"]["ok"]):
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The ``tip`` command: parses, calls the roles, prints."""

@@ -1,0 +1,143 @@
+"""``tip buyer``: open, reject, attest, refund."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tip_exchange.cli.options import Address, Amount, Duration, Session, progress_bar, session_options, show
+from tip_exchange.types import BURN_ADDRESS, MAX_SELLERS, NATIVE_COIN
+
+
+@click.group()
+def buyer() -> None:
+    """Buy influence without showing what you validate on."""
+
+
+_file = click.Path(path_type=Path, dir_okay=False)
+
+
+@buyer.command("open")
+@click.option("--name", required=True, help="Your own name for the order; the same name goes on after a kill.")
+@click.option("--model", required=True, type=click.Path(path_type=Path, file_okay=False), help="Model folder.")
+@click.option("--validation", required=True, type=_file, help="Records the model should do better on. Stays private.")
+@click.option("--background", required=True, type=_file, help="Your own training records. Stays private.")
+@click.option("--budget", required=True, type=Amount(), help="Split among the sellers by influence.")
+@click.option("--bond", required=True, type=Amount(), help="Lost, with the budget, if you never attest.")
+@click.option("--answer-fee", required=True, type=Amount(), help="For every valid answer, whatever its value.")
+@click.option("--challenge-bond", type=Amount(), default="0.1ether", show_default=True, help="What a challenger posts.")
+@click.option("--max-sellers", type=click.IntRange(1, MAX_SELLERS), default=16, show_default=True)
+@click.option("--min-records", type=click.IntRange(1, 2**32 - 1), default=16, show_default=True)
+@click.option("--records-cap", type=click.IntRange(1, 2**32 - 1), default=100_000, show_default=True)
+@click.option(
+    "--value-cap", type=click.IntRange(1, 2**34), default=2**34, show_default=True, help="Highest value paid for."
+)
+@click.option("--submit-window", type=Duration(), default="2d", show_default=True)
+@click.option("--attest-window", type=Duration(), default="2d", show_default=True)
+@click.option("--reveal-window", type=Duration(), default="2d", show_default=True)
+@click.option("--challenge-window", type=Duration(), default="3d", show_default=True)
+@click.option("--claim-window", type=Duration(), default="30d", show_default=True)
+@click.option("--seller", "sellers", type=Address(), multiple=True, help="Invite only these sellers (repeat).")
+@click.option("--token", type=Address(), default=NATIVE_COIN, help="ERC-20 to pay in instead of the chain's coin.")
+@click.option("--forfeit-to", type=Address(), default=BURN_ADDRESS, show_default=True)
+@session_options(wallet=True)
+def open_(
+    session: Session, name: str, model: Path, validation: Path, background: Path, as_json_output: bool, **terms: Any
+) -> None:
+    """Encrypt what you are looking for, publish query and model, lock the money."""
+    from tip_exchange.roles import buyer as role
+
+    renamed = {
+        "token": terms["token"],
+        "forfeitTo": terms["forfeit_to"],
+        "budget": terms["budget"],
+        "bond": terms["bond"],
+        "answerFee": terms["answer_fee"],
+        "challengeBond": terms["challenge_bond"],
+        "valueCap": terms["value_cap"],
+        "recordsCap": terms["records_cap"],
+        "minRecords": terms["min_records"],
+        "submitWindow": terms["submit_window"],
+        "attestWindow": terms["attest_window"],
+        "revealWindow": terms["reveal_window"],
+        "challengeWindow": terms["challenge_window"],
+        "claimWindow": terms["claim_window"],
+        "maxSellers": terms["max_sellers"],
+        "sellers": terms["sellers"],
+    }
+    with progress_bar() as progress:
+        opened = role.open_order(
+            session.market(),
+            session.home,
+            session.account(),
+            name=name,
+            model=model,
+            validation=validation,
+            background=background,
+            offer=role.Offer(**renamed),
+            progress=progress,
+        )
+    result = {
+        "order_id": opened.order_id,
+        "name": opened.name,
+        "dimension": opened.dimension,
+        "deposit_wei": opened.terms.deposit,
+        "already_open": opened.receipt is None,
+        "gas": opened.receipt.gas_used if opened.receipt else 0,
+    }
+    show(as_json_output, result, f"order 0x{opened.order_id.hex()} is open; {opened.terms.deposit} wei are locked")
+
+
+@buyer.command()
+@click.argument("order")
+@click.argument("seller", type=Address())
+@session_options(wallet=True)
+def reject(session: Session, order: str, seller: str, as_json_output: bool) -> None:
+    """Turn SELLER away from ORDER before any value is known: it gets nothing and reveals nothing."""
+    from tip_exchange.roles import buyer as role
+
+    receipt = role.reject(session.market(), session.home, session.account(), order, seller)
+    result = {"seller": seller, "already_rejected": receipt is None, "gas": receipt.gas_used if receipt else 0}
+    show(as_json_output, result, f"{seller} is rejected")
+
+
+@buyer.command()
+@click.argument("order")
+@click.option("--sign-to", type=_file, help="Send nothing: write the signed attestation here, for anyone to relay.")
+@session_options(wallet=True)
+def attest(session: Session, order: str, sign_to: Path | None, as_json_output: bool) -> None:
+    """Decrypt the replies to ORDER (its name or id) and attest the padded values, knowing none of them."""
+    from tip_exchange.files import write_atomic
+    from tip_exchange.roles import buyer as role
+
+    market, account = session.market(), session.account()
+    with progress_bar() as progress:
+        if sign_to is None:
+            receipt = role.attest(market, session.home, account, order, progress)
+            result = {"already_attested": receipt is None, "gas": receipt.gas_used if receipt else 0}
+            show(as_json_output, result, "attested")
+            return
+        attestation, signature = role.sign(market, session.home, account, order, progress)
+    content = {
+        "order_id": "0x" + attestation.order_id.hex(),
+        "submissions": "0x" + attestation.submissions_hash.hex(),
+        "values": list(attestation.values),
+        "signature": "0x" + signature.hex(),
+    }
+    write_atomic(sign_to, json.dumps(content, indent=1).encode())
+    show(as_json_output, content, f"signed attestation of {len(attestation.values)} values in {sign_to}")
+
+
+@buyer.command()
+@click.argument("order")
+@session_options(wallet=True)
+def refund(session: Session, order: str, as_json_output: bool) -> None:
+    """Take back the bond, unearned fees, and later what nobody claimed."""
+    from tip_exchange.roles import buyer as role
+
+    market = session.market()
+    receipt, amount = role.refund(market, session.home, session.account(), order)
+    show(as_json_output, {"refunded_wei": amount, "gas": receipt.gas_used}, f"refunded {amount} wei")

@@ -1,0 +1,268 @@
+"""Options that several commands share, and what they open."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from tip_exchange.roles.market import Market, Progress, as_json
+
+if TYPE_CHECKING:
+    from eth_account.signers.local import LocalAccount
+
+    from tip_exchange.chain.nodes import Kind
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+UNITS = {"wei": 1, "gwei": 10**9, "ether": 10**18}
+DURATIONS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
+
+errors = Console(stderr=True)
+
+
+def default_home() -> Path:
+    """``$TIP_HOME``, or ``~/.tip_exchange``."""
+    return Path(os.environ.get("TIP_HOME", Path.home() / ".tip_exchange"))
+
+
+class Amount(click.ParamType[int]):
+    """``2.5ether``, ``30gwei`` or ``1000wei``; for ERC-20 orders ``wei`` is the token's smallest unit."""
+
+    name = "amount"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Wei."""
+        if isinstance(value, int):
+            return value
+        return _quantity(str(value), UNITS, "2.5ether, 30gwei or 1000wei")
+
+
+class Duration(click.ParamType[int]):
+    """``90s``, ``30min``, ``12h`` or ``7d``."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Seconds."""
+        if isinstance(value, int):
+            return value
+        return _quantity(str(value), DURATIONS, "90s, 30min, 12h or 7d")
+
+
+def _quantity(text: str, units: dict[str, int], examples: str) -> int:
+    match = re.fullmatch(r"([0-9]{1,40}(?:\.[0-9]{1,40})?)\s*([a-z]+)", text)
+    if match and match[2] in units:
+        amount = Fraction(match[1]) * units[match[2]]
+        if amount.denominator == 1 and amount < 2**128:
+            return int(amount)
+    raise click.BadParameter(f"{text!r} is not an amount with its unit, like {examples}")
+
+
+class Bytes32(click.ParamType[bytes]):
+    """32 bytes as 0x and 64 hex digits."""
+
+    name = "0x-hash"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> bytes:
+        """The raw bytes."""
+        if isinstance(value, bytes):
+            return value
+        if re.fullmatch(r"0x[0-9a-fA-F]{64}", str(value)):
+            return bytes.fromhex(value[2:])
+        raise click.BadParameter(f"{value!r} is not 0x and 64 hex digits")
+
+
+class Address(click.ParamType[str]):
+    """An Ethereum address."""
+
+    name = "address"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Its EIP-55 form; a mixed-case address must have the right checksum."""
+        from eth_utils.address import is_address, to_checksum_address
+
+        if not is_address(value):
+            raise click.BadParameter(f"{value!r} is not an address with a valid checksum")
+        return str(to_checksum_address(value))
+
+
+def home_option(command: F) -> F:
+    """``--home``."""
+    return click.option(
+        "--home",
+        type=click.Path(path_type=Path, file_okay=False),
+        default=default_home,
+        show_default="$TIP_HOME or ~/.tip_exchange",
+        help="This role's own folder: wallets, secrets, state.",
+    )(command)
+
+
+def json_option(command: F) -> F:
+    """``--json``."""
+    return click.option("--json", "as_json_output", is_flag=True, help="Print one JSON object instead of text.")(
+        command
+    )
+
+
+def chain_options(command: F) -> F:
+    """``--rpc``, ``--chain`` and ``--deployment``."""
+    for option in (
+        click.option(
+            "--deployment",
+            type=click.Path(path_type=Path, dir_okay=False),
+            envvar="TIP_DEPLOYMENT",
+            help="File that `tip chain deploy` wrote: chain, address, block.  [default: <home>/deployment.json]",
+        ),
+        click.option(
+            "--chain",
+            "chain_kind",
+            type=click.Choice(["anvil", "hardhat"]),
+            default="anvil",
+            envvar="TIP_CHAIN",
+            show_default=True,
+            help="Local chain to find or start when no --rpc is given.",
+        ),
+        click.option("--rpc", envvar="TIP_RPC", help="URL of a node (http, https) or path of its IPC socket."),
+    ):
+        command = option(command)
+    return command
+
+
+def storage_option(command: F) -> F:
+    """``--storage``."""
+    return click.option(
+        "--storage",
+        envvar="TIP_STORAGE",
+        help="Where blobs lie: a folder or any fsspec URL.  [default: <home>/storage]",
+    )(command)
+
+
+def wallet_options(command: F) -> F:
+    """``--wallet`` and ``--password-file``."""
+    for option in (
+        click.option(
+            "--password-file",
+            type=click.Path(path_type=Path, dir_okay=False),
+            envvar="TIP_PASSWORD_FILE",
+            help="File with the wallet's password; asked for at a terminal otherwise.",
+        ),
+        click.option("--wallet", default="main", show_default=True, envvar="TIP_WALLET", help="Name of the wallet."),
+    ):
+        command = option(command)
+    return command
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What the shared options say, opened when first needed."""
+
+    home: Path
+    rpc: str | None
+    chain_kind: str
+    deployment: Path | None
+    storage: str | None
+    wallet: str | None
+    password_file: Path | None
+
+    def rpc_url(self) -> str:
+        """The given node, or a local one, found or started."""
+        if self.rpc:
+            return self.rpc
+        from tip_exchange.chain.nodes import find_node, start_node
+
+        folder = chain_folder()
+        node = find_node(folder) or start_node(cast("Kind", self.chain_kind), None, folder)
+        return node.url
+
+    def deployment_file(self) -> Path:
+        """Where the escrow's address is written."""
+        return self.deployment or self.home / "deployment.json"
+
+    def market(self) -> Market:
+        """The escrow and the storage."""
+        from tip_exchange.chain.escrow import Deployment, Escrow
+        from tip_exchange.chain.rpc import connect
+        from tip_exchange.storage import BlobStore
+
+        deployment = Deployment.read(self.deployment_file())
+        w3 = connect(self.rpc_url(), deployment.chain_id)
+        return Market(Escrow.at(w3, deployment), BlobStore(self.storage or str(self.home / "storage")))
+
+    def account(self) -> LocalAccount:
+        """The unlocked wallet."""
+        from tip_exchange.chain.wallets import read_password, unlock
+
+        return unlock(self.home, self.wallet or "main", read_password(self.password_file))
+
+
+def session_options(*, wallet: bool = False, storage: bool = True) -> Callable[[F], F]:
+    """All options of a command that talks to an order; it receives them as one :class:`Session`."""
+
+    def decorate(command: F) -> F:
+        @functools.wraps(command)
+        def with_session(
+            home: Path,
+            rpc: str | None,
+            chain_kind: str,
+            deployment: Path | None,
+            storage: str | None = None,
+            wallet: str | None = None,
+            password_file: Path | None = None,
+            **rest: Any,
+        ) -> Any:
+            session = Session(home, rpc, chain_kind, deployment, storage, wallet, password_file)
+            return command(session, **rest)
+
+        decorated: Any = json_option(chain_options(home_option(with_session)))
+        if storage:
+            decorated = storage_option(decorated)
+        if wallet:
+            decorated = wallet_options(decorated)
+        result: F = decorated
+        return result
+
+    return decorate
+
+
+def chain_folder() -> Path:
+    """Where a local node keeps its log and says where it listens: shared by all homes of this user."""
+    return Path(os.environ.get("TIP_CHAIN_FOLDER", Path.home() / ".tip_exchange" / "chain"))
+
+
+def show(as_json_output: bool, value: dict[str, Any], text: str) -> None:
+    """Print ``value`` as JSON, or ``text``."""
+    click.echo(json.dumps(as_json(value), sort_keys=True) if as_json_output else text)
+
+
+@contextmanager
+def progress_bar() -> Iterator[Progress]:
+    """Rich progress on standard error, one line a task, with time left; nothing when it is not a terminal."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Bar(*columns, console=errors, disable=not errors.is_terminal) as bar:
+        tasks: dict[str, Any] = {}
+
+        def advance(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=total)
+            bar.update(tasks[what], completed=done, total=total)
+
+        yield advance

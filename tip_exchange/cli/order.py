@@ -1,0 +1,117 @@
+"""``tip orders`` and ``tip order``: what anyone may see and push."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from tip_exchange.cli.options import Address, Bytes32, Session, session_options, show
+from tip_exchange.errors import DataError
+
+
+@click.command()
+@click.option("--buyer", type=Address(), help="Only this buyer's.")
+@session_options(storage=False)
+def orders(session: Session, buyer: str | None, as_json_output: bool) -> None:
+    """List the orders of the escrow."""
+    escrow = session.market().escrow
+    states = [escrow.order(identity) for identity in escrow.order_ids(buyer)]
+    rows: list[dict[str, Any]] = [
+        {
+            "order_id": state.order_id,
+            "buyer": state.terms.buyer,
+            "phase": state.phase.name,
+            "budget_wei": state.terms.budget,
+            "sellers": state.submission_count,
+        }
+        for state in states
+    ]
+    if as_json_output:
+        show(True, {"orders": rows}, "")
+        return
+    table = Table("order", "buyer", "phase", "budget (wei)", "sellers")
+    for row in rows:
+        table.add_row(
+            "0x" + row["order_id"].hex(), row["buyer"], row["phase"], str(row["budget_wei"]), str(row["sellers"])
+        )
+    Console(soft_wrap=True).print(table)
+
+
+@click.group()
+def order() -> None:
+    """Show one order, or push it on for somebody."""
+
+
+@order.command("show")
+@click.argument("order", type=Bytes32())
+@session_options(storage=False)
+def show_order(session: Session, order: bytes, as_json_output: bool) -> None:
+    """Show ORDER: its terms, where it stands, and its sellers."""
+    from tip_exchange.roles.market import utc
+
+    escrow = session.market().escrow
+    state, submissions = escrow.order(order), escrow.submissions(order)
+    result = asdict(state) | {"phase": state.phase.name, "submissions": [asdict(entry) for entry in submissions]}
+    ends = [
+        ("submit until", state.submit_until),
+        ("attest until", state.attest_until),
+        ("reveal until", state.reveal_until),
+        ("claim from", state.claim_from),
+        ("claim until", state.claim_until),
+    ]
+    lines = [f"order 0x{order.hex()}", f"phase {state.phase.name}", f"buyer {state.terms.buyer}"]
+    lines += [f"budget {state.terms.budget} wei, bond {state.terms.bond}, answer fee {state.terms.answerFee}"]
+    lines += [f"{name} {utc(when)}" for name, when in ends if when]
+    lines += [
+        f"seller {entry.seller}: "
+        + (
+            "rejected"
+            if entry.rejected
+            else f"value {entry.value}, weight {entry.weight}"
+            if entry.revealed
+            else "sealed"
+        )
+        for entry in submissions
+    ]
+    show(as_json_output, result, "\n".join(lines))
+
+
+@order.command()
+@click.argument("attestation", type=click.Path(path_type=Path, dir_okay=False))
+@session_options(wallet=True, storage=False)
+def relay(session: Session, attestation: Path, as_json_output: bool) -> None:
+    """Send a buyer's signed ATTESTATION file; you pay the gas, the signature decides."""
+    from tip_exchange.chain.transactions import Journal
+
+    try:
+        content = json.loads(attestation.read_bytes())
+        order_id, submissions, signature = (
+            bytes.fromhex(content[key].removeprefix("0x")) for key in ("order_id", "submissions", "signature")
+        )
+        values = [int(value) for value in content["values"]]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"{attestation} is not an attestation written by `tip buyer attest --sign-to`: {error}"
+        ) from error
+    journal = Journal(session.home / "journal")
+    account = session.account()
+    receipt = session.market().escrow.attest_by_signature(account, journal, order_id, submissions, values, signature)
+    show(as_json_output, {"order_id": order_id, "gas": receipt.gas_used}, f"relayed to order 0x{order_id.hex()}")
+
+
+@order.command()
+@click.argument("order", type=Bytes32())
+@session_options(wallet=True, storage=False)
+def forfeit(session: Session, order: bytes, as_json_output: bool) -> None:
+    """Send budget and bond of a buyer that never attested to where the terms say."""
+    from tip_exchange.chain.transactions import Journal
+
+    journal = Journal(session.home / "journal")
+    receipt = session.market().escrow.forfeit(session.account(), journal, order)
+    show(as_json_output, {"order_id": order, "gas": receipt.gas_used}, f"order 0x{order.hex()} is forfeited")

@@ -1,0 +1,87 @@
+"""``tip seller``: submit, reveal, claim."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tip_exchange.cli.options import Address, Bytes32, Session, progress_bar, session_options, show
+
+
+@click.group()
+def seller() -> None:
+    """Sell the influence of records without showing one."""
+
+
+@seller.command()
+@click.argument("order", type=Bytes32())
+@click.option(
+    "--records",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Your records: CSV or JSONL with the columns the buyer's model names. They never leave this machine.",
+)
+@session_options(wallet=True)
+def submit(session: Session, order: bytes, records: Path, as_json_output: bool) -> None:
+    """Value your records blindly and commit to the padded reply."""
+    from tip_exchange.roles import seller as role
+
+    with progress_bar() as progress:
+        done = role.submit(session.market(), session.home, session.account(), order, records, progress)
+    result = {
+        "order_id": done.order_id,
+        "records": done.records,
+        "reply_hash": done.reply_hash,
+        "pad_hash": done.pad_hash,
+        "data_root": done.data_root,
+        "already_submitted": done.receipt is None,
+        "gas": done.receipt.gas_used if done.receipt else 0,
+    }
+    show(
+        as_json_output,
+        result,
+        f"submitted {done.records} records to order 0x{order.hex()}; reply 0x{done.reply_hash.hex()}",
+    )
+
+
+@seller.command()
+@click.argument("order", type=Bytes32())
+@session_options(wallet=True)
+def reveal(session: Session, order: bytes, as_json_output: bool) -> None:
+    """Open your pad after the buyer has attested, so that the contract learns your value."""
+    from tip_exchange.roles import seller as role
+
+    account, market = session.account(), session.market()
+    receipt = role.reveal(market, session.home, account, order)
+    entry = market.escrow.submission(order, account.address)
+    result = {
+        "value": entry.value,
+        "weight": entry.weight,
+        "records": entry.records,
+        "already_revealed": receipt is None,
+        "gas": receipt.gas_used if receipt else 0,
+    }
+    show(as_json_output, result, f"revealed: value {entry.value}, weight {entry.weight}")
+
+
+@seller.command()
+@click.argument("order", type=Bytes32())
+@click.option("--for", "receiver", type=Address(), help="Push another seller's claim instead; the money goes to it.")
+@session_options(wallet=True)
+def claim(session: Session, order: bytes, receiver: str | None, as_json_output: bool) -> None:
+    """Take your share of the budget and your answer fee."""
+    from tip_exchange.roles import seller as role
+
+    account, market = session.account(), session.market()
+    receiver = receiver or account.address
+    receipt = role.claim(market, session.home, account, order, receiver)
+    payout, fee = market.escrow.payout(order, receiver)
+    result = {
+        "seller": receiver,
+        "payout_wei": payout,
+        "fee_wei": fee,
+        "already_claimed": receipt is None,
+        "gas": receipt.gas_used if receipt else 0,
+    }
+    show(as_json_output, result, f"{receiver} received {payout + fee} (payout {payout}, answer fee {fee})")

@@ -1,0 +1,315 @@
+"""The auditor: from RPC and storage alone, recomputes everything an order promises, and names what does not hold."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any, TypeVar
+
+from tip_exchange import commitments, settlement
+from tip_exchange.chain.artifact import runtime_code_matches
+from tip_exchange.chain.events import (
+    Attested,
+    Claimed,
+    Event,
+    Forfeited,
+    OrderOpened,
+    Refunded,
+    Rejected,
+    Revealed,
+    Submitted,
+)
+from tip_exchange.encryption.parameters import MAX_DIMENSION, parameter_set
+from tip_exchange.encryption.query import expand_a, zero_block_hash
+from tip_exchange.encryption.wire import Query, decode_query, decode_reply, query_bytes, query_dimension, reply_bytes
+from tip_exchange.errors import IntegrityError, TipError, WireError
+from tip_exchange.roles.buyer import fetch_reply
+from tip_exchange.roles.market import Market, utc
+from tip_exchange.roles.publication import fetch_manifest
+from tip_exchange.types import INVALID, OrderState, Submission
+
+E = TypeVar("E", bound=Event)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing the auditor recomputed; ``detail`` says what was seen, or what is wrong."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+def _expect(condition: bool, sentence: str) -> None:
+    if not condition:
+        raise IntegrityError(sentence)
+
+
+class Audit:
+    """The evidence of one order, and the checks over it."""
+
+    def __init__(self, market: Market, order_id: bytes) -> None:
+        """Reads the order.
+
+        Raises:
+            ChainError, IntegrityError: there is no such order, or its terms do not hash to its id.
+        """
+        self.market = market
+        self.order: OrderState = market.escrow.order(order_id)
+        self.submissions: list[Submission] = market.escrow.submissions(order_id)
+        self.events: list[Event] = market.escrow.events(order_id)
+
+    @cached_property
+    def query(self) -> Query:
+        """The query blob, checked against its hash and parsed."""
+        terms, parameters = self.order.terms, parameter_set(self.order.terms.parameterSet)
+        limit = query_bytes(parameters, MAX_DIMENSION)
+        blob = self.market.store.get(terms.queryHash, limit=limit, commitment=commitments.keccak)
+        return decode_query(blob, parameters=parameters, dimension=query_dimension(blob))
+
+    def of(self, kind: type[E]) -> list[E]:
+        """The order's events of one kind, in chain order."""
+        return [event for event in self.events if isinstance(event, kind)]
+
+    def checks(self) -> Iterator[tuple[str, Callable[[], str]]]:
+        """Name and function of every check, in the order of the protocol."""
+        yield "contract code", self.contract_code
+        yield "order id", self.order_id
+        yield "query", self.query_blob
+        yield "zero block", self.zero_block
+        yield "model manifest", self.model_manifest
+        yield from self.model_files()
+        if self.order.terms.sellersRoot != bytes(32):
+            yield "allow-list", self.allow_list
+        yield "submissions", self.submission_chain
+        for entry in self.submissions:
+            yield f"reply of {entry.seller}", partial(self.reply, entry)
+        if self.order.attested:
+            yield "attested values", self.attested_values
+            yield "attestation signature", self.attestation_signature
+        for entry in self.submissions:
+            if entry.revealed:
+                yield f"opening of {entry.seller}", partial(self.opening, entry)
+        yield "total weight", self.total_weight
+        for entry in self.submissions:
+            yield f"payout of {entry.seller}", partial(self.payout, entry)
+        yield "money", self.money
+        yield "timeline", self.timeline
+
+    def run(self) -> list[Check]:
+        """Run every check; one that fails does not stop the others."""
+        results = []
+        for name, check in self.checks():
+            try:
+                results.append(Check(name, True, check()))
+            except TipError as error:
+                results.append(Check(name, False, str(error)))
+        return results
+
+    def contract_code(self) -> str:
+        """The deployed bytecode is the shipped artifact's."""
+        same, detail = runtime_code_matches(self.market.escrow.w3, self.market.escrow.address)
+        _expect(same, detail)
+        return detail
+
+    def order_id(self) -> str:
+        """The id covers chain, contract, buyer, nonce and every term."""
+        order, escrow = self.order, self.market.escrow
+        recomputed = commitments.order_id(escrow.chain_id, escrow.address, order.terms, order.nonce)
+        commitments.check("order", order.order_id, recomputed)
+        return f"hash of chain {escrow.chain_id}, contract, buyer, nonce and terms"
+
+    def query_blob(self) -> str:
+        """The query's bytes hash to the committed value and parse."""
+        blocks = len(self.query.blocks)
+        return f"{blocks} blocks for {self.query.dimension} dimensions, no seed twice"
+
+    def zero_block(self) -> str:
+        """The ``a`` halves come from seeds; the zero block's expansion is the committed one."""
+        commitments.check("zero block", self.order.terms.zeroBlockHash, zero_block_hash(self.query))
+        for block in self.query.blocks:
+            expand_a(block, self.query.parameters)
+        return f"{1 + len(self.query.blocks)} halves expanded from their seeds"
+
+    def model_manifest(self) -> str:
+        """The manifest hashes to the order's model hash."""
+        files = fetch_manifest(self.market.store, self.order.terms.modelHash)
+        return f"{len(files)} files, {sum(size for _, size, _ in files)} bytes"
+
+    def model_files(self) -> Iterator[tuple[str, Callable[[], str]]]:
+        """One check per file of the manifest; none when the manifest itself fails."""
+        try:
+            files = fetch_manifest(self.market.store, self.order.terms.modelHash)
+        except TipError:
+            return
+        for name, size, digest in files:
+            yield f"model file {name}", partial(self.model_file, size, digest)
+
+    def model_file(self, size: int, digest: bytes) -> str:
+        """A model file's bytes hash to what the manifest says."""
+        self.market.store.check_file(digest, limit=size)
+        return f"{size} bytes"
+
+    def allow_list(self) -> str:
+        """The invited sellers' list has the committed root, and every seller is on it."""
+        blob = self.market.store.get(
+            self.order.terms.sellersRoot,
+            limit=2**20,
+            commitment=lambda data: commitments.sellers_root(json.loads(data)),
+        )
+        invited = set(json.loads(blob))
+        for entry in self.submissions:
+            _expect(entry.seller in invited, f"{entry.seller} is not invited")
+        return f"{len(invited)} invited"
+
+    def submission_chain(self) -> str:
+        """The stored chain of submissions is the one over the events, and over the stored entries."""
+        link = bytes(32)
+        events = self.of(Submitted)
+        _expect(len(events) == len(self.submissions), f"{len(events)} events for {len(self.submissions)} entries")
+        for event, entry in zip(events, self.submissions, strict=True):
+            hashes = event.reply_hash, event.pad_hash, event.data_root
+            stored = entry.reply_hash, entry.pad_hash, entry.data_root
+            _expect(event.seller == entry.seller and hashes == stored, f"entry {entry.index} differs from its event")
+            link = commitments.submissions_hash(link, entry.seller, *stored)
+        commitments.check("chain of submissions", self.order.submissions_hash, link)
+        return f"{len(events)} submissions"
+
+    def reply(self, entry: Submission) -> str:
+        """A reply is in storage, hashes to the committed value, and parses unless it was attested INVALID."""
+        parameters = parameter_set(self.order.terms.parameterSet)
+        data = fetch_reply(self.market, entry, reply_bytes(parameters))
+        try:
+            decode_reply(data, parameters)
+        except WireError as error:
+            _expect(entry.rejected or entry.attested in (None, INVALID), f"{error}, yet a value is attested for it")
+            return f"no valid reply ({error})"
+        return f"{len(data)} bytes"
+
+    def attested_values(self) -> str:
+        """What the contract stores for each seller is what the attestation said."""
+        (event,) = self.of(Attested)
+        values = event.values
+        commitments.check("submissions attested to", self.order.submissions_hash, event.submissions)
+        _expect(len(values) == len(self.submissions), f"{len(values)} values for {len(self.submissions)} sellers")
+        for value, entry in zip(values, self.submissions, strict=True):
+            _expect(
+                value == entry.attested,
+                f"value of {entry.seller}: the contract stores {entry.attested}, the attestation said {value}",
+            )
+            _expect(value < settlement.T or value == INVALID, f"value of {entry.seller} is {value}, out of range")
+            _expect(not entry.rejected or value == INVALID, f"{entry.seller} was rejected, yet has a value")
+        return f"{len(values)} values as attested"
+
+    def attestation_signature(self) -> str:
+        """The buyer sent the attestation, or signed it for whoever relayed it."""
+        (event,) = self.of(Attested)
+        signer, how = self.market.escrow.attester(event, self.order.terms.buyer)
+        _expect(signer == self.order.terms.buyer, f"{how} {signer}, not by the buyer {self.order.terms.buyer}")
+        return f"{how} the buyer"
+
+    def opening(self, entry: Submission) -> str:
+        """The revealed pad opens the commitment, and value and weight follow from it and the attested value."""
+        (event,) = [one for one in self.of(Revealed) if one.seller == entry.seller]
+        terms, order_id = self.order.terms, self.order.order_id
+        opened = commitments.pad_commitment(order_id, entry.seller, event.pad, event.records, event.salt)
+        commitments.check("pad", entry.pad_hash, opened)
+        value = settlement.opened_value(entry.attested, event.pad) if entry.attested is not None else 0
+        weight = settlement.weight(
+            value,
+            event.records,
+            value_cap=terms.valueCap,
+            records_cap=terms.recordsCap,
+            min_records=terms.minRecords,
+        )
+        for what, recomputed, event_says, stored in (
+            ("value", value, event.value, entry.value),
+            ("weight", weight, event.weight, entry.weight),
+            ("records", event.records, event.records, entry.records),
+        ):
+            _expect(
+                recomputed == event_says == stored,
+                f"{what}: recomputed {recomputed}, announced {event_says}, stored {stored}",
+            )
+        return f"value {value}, {event.records} records, weight {weight}"
+
+    def total_weight(self) -> str:
+        """The order's total is the sum of its sellers' weights."""
+        total = sum(entry.weight for entry in self.submissions)
+        _expect(total == self.order.total_weight, f"the weights sum to {total}, stored is {self.order.total_weight}")
+        return str(total)
+
+    def owed(self, entry: Submission) -> tuple[int, int]:
+        """Payout and answer fee by the settlement reference."""
+        terms = self.order.terms
+        share = settlement.payout(terms.budget, entry.weight, sum(one.weight for one in self.submissions))
+        earned = entry.revealed and not entry.rejected and entry.records >= terms.minRecords
+        return share if self.order.attested else 0, terms.answerFee if earned else 0
+
+    def payout(self, entry: Submission) -> str:
+        """A claim paid exactly what the settlement reference says, and once."""
+        owed = self.owed(entry)
+        paid = [(event.payout, event.fee) for event in self.of(Claimed) if event.seller == entry.seller]
+        _expect(paid in ([], [owed]), f"paid {paid}, the reference says {owed}")
+        _expect(entry.claimed == bool(paid), f"the contract says claimed: {entry.claimed}, events say {bool(paid)}")
+        return f"{owed[0]} + fee {owed[1]}, {'claimed' if paid else 'not claimed yet'}"
+
+    def money(self) -> str:
+        """Nothing was made or lost: the deposit is what was paid, refunded, forfeited and is still held."""
+        terms, escrow = self.order.terms, self.market.escrow
+        paid = sum(event.payout + event.fee for event in self.of(Claimed))
+        refunded = sum(event.amount for event in self.of(Refunded))
+        forfeited = sum(event.amount for event in self.of(Forfeited))
+        held = self.order.held
+        _expect(
+            terms.deposit == paid + refunded + forfeited + held,
+            f"deposit {terms.deposit} is not paid {paid} + refunded {refunded} + forfeited {forfeited} + held {held}",
+        )
+        balance, liabilities = escrow.balance(terms.token), escrow.liabilities(terms.token)
+        _expect(balance >= liabilities, f"the contract holds {balance} but owes {liabilities}")
+        return f"paid {paid}, refunded {refunded}, forfeited {forfeited}, held {held}"
+
+    def timeline(self) -> str:
+        """Every event lies in its half-open window."""
+        order, terms = self.order, self.order.terms
+        attested = [event.timestamp for event in self.of(Attested)]
+        submit_until = order.opened_at + terms.submitWindow
+        attest_until = submit_until + terms.attestWindow
+        reveal_from = attested[0] if attested else attest_until
+        reveal_until = reveal_from + terms.revealWindow
+        claim_from = reveal_until + (terms.challengeWindow if attested else 0)
+        windows: dict[type[Event], tuple[int, int]] = {
+            OrderOpened: (order.opened_at, order.opened_at + 1),
+            Submitted: (order.opened_at, submit_until),
+            Rejected: (order.opened_at, reveal_from + 1),
+            Attested: (submit_until, attest_until),
+            Revealed: (reveal_from, reveal_until),
+            Claimed: (claim_from, claim_from + terms.claimWindow),
+            Refunded: (submit_until, 2**64),
+            Forfeited: (attest_until, 2**64),
+        }
+        for event in self.events:
+            start, end = windows[type(event)]
+            _expect(
+                start <= event.timestamp < end,
+                f"{type(event).__name__} at {utc(event.timestamp)} is outside [{utc(start)}, {utc(end)})",
+            )
+        return f"{len(self.events)} events in their windows"
+
+    def table(self) -> list[dict[str, Any]]:
+        """One row per seller: what it offered, what it was worth, what it is owed."""
+        total = sum(entry.weight for entry in self.submissions)
+        return [
+            {
+                "seller": entry.seller,
+                "records": entry.records,
+                "value": entry.value,
+                "share": entry.weight / total if total else 0.0,
+                "payout_wei": self.owed(entry)[0],
+                "fee_wei": self.owed(entry)[1],
+                "claimed": entry.claimed,
+            }
+            for entry in self.submissions
+        ]

@@ -1,0 +1,338 @@
+"""The buyer: opens an order, turns sellers away, attests blindly, gets its change back.
+
+Everything secret (key, direction, validation set) stays in ``<home>/orders/<name>/``.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import secrets
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from eth_account.signers.local import LocalAccount
+from nacl.public import PrivateKey
+
+from tip_exchange.chain.attestation import sign_attestation
+from tip_exchange.chain.events import Refunded
+from tip_exchange.chain.transactions import Journal, Receipt
+from tip_exchange.commitments import canonical_json, file_digest, keccak, order_id, reply_commitment, sellers_root
+from tip_exchange.encryption.decryption import decrypt
+from tip_exchange.encryption.keys import pack, unpack
+from tip_exchange.encryption.packing import fixed_point, unit
+from tip_exchange.encryption.parameters import WIDE, parameter_set
+from tip_exchange.encryption.query import encrypt_query
+from tip_exchange.encryption.wire import reply_bytes
+from tip_exchange.errors import IntegrityError, StateError, StorageError
+from tip_exchange.files import held, write_atomic
+from tip_exchange.influence import valuation
+from tip_exchange.roles.market import Market, Progress, require_phase
+from tip_exchange.roles.publication import manifest, publish_model
+from tip_exchange.types import CLIP_NORM_SCALE, INVALID, Phase, Submission, Terms
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What the buyer decides itself; field names and units are those of :class:`~tip_exchange.types.Terms`."""
+
+    token: str
+    forfeitTo: str
+    budget: int
+    bond: int
+    answerFee: int
+    challengeBond: int
+    valueCap: int
+    recordsCap: int
+    minRecords: int
+    submitWindow: int
+    attestWindow: int
+    revealWindow: int
+    challengeWindow: int
+    claimWindow: int
+    maxSellers: int
+    sellers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedOrder:
+    """Result of :func:`open_order`; ``receipt`` is None when an earlier run had opened it already."""
+
+    name: str
+    order_id: bytes
+    terms: Terms
+    dimension: int
+    receipt: Receipt | None
+
+
+@dataclass(frozen=True, slots=True)
+class Attestation:
+    """What the buyer attests: one integer per submission in index order."""
+
+    order_id: bytes
+    submissions_hash: bytes
+    values: tuple[int, ...]
+
+
+def order_folder(home: Path, order: str) -> Path:
+    """The folder of an order by its local name or its 0x-id.
+
+    Raises:
+        StateError: this home has no such order.
+    """
+    if not order.startswith("0x"):
+        folder = home / "orders" / order
+        if (folder / "order.json").exists():
+            return folder
+    for path in sorted((home / "orders").glob("*/order.json")):
+        if json.loads(path.read_bytes())["order_id"] == order.lower():
+            return path.parent
+    raise StateError(
+        f"{home} holds no order {order!r}; `tip orders` lists the chain's, and secrets never leave their home"
+    )
+
+
+def open_order(
+    market: Market,
+    home: Path,
+    account: LocalAccount,
+    *,
+    name: str,
+    model: Path,
+    validation: Path,
+    background: Path,
+    offer: Offer,
+    progress: Progress,
+) -> OpenedOrder:
+    """Compute and encrypt the query, publish query and model, and lock the deposit.
+
+    Run again with the same name after a kill it goes on where it was, and never opens twice: the order's identity is
+    fixed before anything is published.
+
+    Args:
+        name: local name of the order, a plain file name.
+        model: model folder (``tip buyer train`` or :func:`tip_exchange.influence.training.train_buyer_models`).
+        validation: records the buyer wants to do better on (CSV or JSONL).
+        background: the buyer's own training records, for curvature and clipping.
+        offer: the money and the windows.
+
+    Raises:
+        StateError: the name is taken by an order with other inputs.
+        InputError, ParameterError, StorageError, ChainError: as the messages say.
+    """
+    folder = home / "orders" / name
+    with held(folder):
+        listing = manifest(model)
+        inputs = {
+            "offer": asdict(offer),
+            "model": keccak(listing).hex(),
+            "validation": file_digest(validation).hex(),
+            "background": file_digest(background).hex(),
+            "buyer": account.address,
+            "chain": market.escrow.chain_id,
+            "escrow": market.escrow.address,
+        }
+        inputs_hash = keccak(canonical_json(inputs)).hex()
+        state = _read_state(folder)
+        if state is None:
+            state = _prepare(
+                market, folder, account, model, validation, background, offer, listing, inputs_hash, progress
+            )
+        elif state["inputs_hash"] != inputs_hash:
+            raise StateError(f"{folder} holds an order with other inputs; give this one another --name")
+        terms = _terms_of(state)
+        identity = bytes.fromhex(state["order_id"][2:])
+        query = (folder / "query.bin").read_bytes()
+        market.store.put(terms.queryHash, query)
+        publish_model(market.store, model, listing)
+        if offer.sellers:
+            market.store.put(terms.sellersRoot, canonical_json(list(offer.sellers)))
+        receipt = None
+        if market.escrow.phase(identity) == Phase.NONE:
+            receipt = market.escrow.open(account, Journal(home / "journal"), terms, state["nonce"])
+    return OpenedOrder(name, identity, terms, state["dimension"], receipt)
+
+
+def _prepare(
+    market: Market,
+    folder: Path,
+    account: LocalAccount,
+    model: Path,
+    validation: Path,
+    background: Path,
+    offer: Offer,
+    listing: bytes,
+    inputs_hash: str,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Everything that must not be made twice, written with ``order.json`` last: before it, nothing was published."""
+    seed = secrets.token_bytes(32)
+    direction, clip_norm = valuation.query_direction(model, validation, background, seed, progress=progress)
+    integers = fixed_point(unit(direction, f"the direction of {validation}"), WIDE, "query")
+    encrypted = encrypt_query(integers, WIDE)
+    box, spot_check = PrivateKey.generate(), secrets.token_bytes(32)
+    clip = round(clip_norm * CLIP_NORM_SCALE)
+    decided = asdict(offer)
+    del decided["sellers"]
+    terms = Terms(
+        buyer=account.address,
+        clipNorm=clip,
+        parameterSet=WIDE.number,
+        modelHash=keccak(listing),
+        queryHash=encrypted.query_hash,
+        zeroBlockHash=encrypted.zero_block_hash,
+        keyHash=encrypted.key_hash,
+        boxKey=bytes(box.public_key),
+        projectionSeed=seed,
+        spotCheckHash=keccak(spot_check),
+        sellersRoot=sellers_root(offer.sellers),
+        **decided,
+    )
+    nonce = secrets.randbits(128)
+    identity = order_id(market.escrow.chain_id, market.escrow.address, terms, nonce)
+    plain = io.BytesIO()
+    np.save(plain, direction)
+    write_atomic(folder / "secret_key.bin", pack(encrypted.secret_key))
+    write_atomic(folder / "box_key.bin", bytes(box))
+    write_atomic(folder / "spot_check.bin", spot_check)
+    write_atomic(folder / "direction.npy", plain.getvalue())
+    write_atomic(folder / "query.bin", encrypted.blob)
+    state = {
+        "order_id": "0x" + identity.hex(),
+        "inputs_hash": inputs_hash,
+        "nonce": nonce,
+        "dimension": int(direction.size),
+        "terms": {key: value.hex() if isinstance(value, bytes) else value for key, value in asdict(terms).items()},
+    }
+    write_atomic(folder / "order.json", canonical_json(state))
+    return state
+
+
+def _read_state(folder: Path) -> dict[str, Any] | None:
+    path = folder / "order.json"
+    if not path.exists():
+        return None
+    state: dict[str, Any] = json.loads(path.read_bytes())
+    return state
+
+
+def _terms_of(state: dict[str, Any]) -> Terms:
+    types = Terms.__annotations__
+    decoded: dict[str, Any] = {
+        key: bytes.fromhex(value) if types[key] == "bytes" else value for key, value in state["terms"].items()
+    }
+    return Terms(**decoded)
+
+
+def reject(market: Market, home: Path, account: LocalAccount, order: str, seller: str) -> Receipt | None:
+    """Turn ``seller`` away before any value is known; None when it was rejected already."""
+    folder = order_folder(home, order)
+    identity = _identity(folder)
+    with held(folder):
+        if market.escrow.submission(identity, seller).rejected:
+            return None
+        return market.escrow.reject(account, Journal(home / "journal"), identity, seller)
+
+
+def prepare_attestation(market: Market, home: Path, order: str, progress: Progress) -> Attestation:
+    """Decrypt every live reply and write the attestation down before anybody sees it.
+
+    A reply that is no valid wire object is attested INVALID; so is a rejected seller's entry.
+
+    Raises:
+        StateError: the order is in another phase.
+        StorageError, IntegrityError: a reply is missing or is not the committed one, naming the seller; reject that
+            seller or wait for it to publish, then run this again.
+    """
+    folder = order_folder(home, order)
+    identity = _identity(folder)
+    state = market.escrow.order(identity)
+    require_phase(state, Phase.ATTESTING, "attesting")
+    path = folder / "attestation.json"
+    submissions = market.escrow.submissions(identity)
+    rejected = [submission.index for submission in submissions if submission.rejected]
+    if path.exists():
+        saved = json.loads(path.read_bytes())
+        if saved["submissions"] == state.submissions_hash.hex() and saved["rejected"] == rejected:
+            return Attestation(identity, state.submissions_hash, tuple(saved["values"]))
+    parameters = parameter_set(state.terms.parameterSet)
+    key = unpack((folder / "secret_key.bin").read_bytes(), parameters)
+    values = []
+    for done, submission in enumerate(submissions):
+        progress("decrypting", done, len(submissions))
+        if submission.rejected:
+            values.append(INVALID)
+        else:
+            reply = fetch_reply(market, submission, reply_bytes(parameters))
+            values.append(decrypt(reply, key, parameters))
+    progress("decrypting", len(submissions), len(submissions))
+    saved = {"submissions": state.submissions_hash.hex(), "rejected": rejected, "values": values}
+    write_atomic(path, canonical_json(saved))
+    return Attestation(identity, state.submissions_hash, tuple(values))
+
+
+def fetch_reply(market: Market, submission: Submission, limit: int) -> bytes:
+    """A seller's reply, whose hash is the committed one.
+
+    Raises:
+        StorageError, IntegrityError: naming the seller and what to do.
+    """
+    try:
+        return market.store.get(submission.reply_hash, limit=limit, commitment=reply_commitment)
+    except (StorageError, IntegrityError) as error:
+        raise type(error)(
+            f"reply of seller {submission.seller}: {error}; ask the seller to run submit again, or reject it"
+        ) from error
+
+
+def attest(market: Market, home: Path, account: LocalAccount, order: str, progress: Progress) -> Receipt | None:
+    """Attest by a transaction of the buyer; None when the order was attested already."""
+    folder = order_folder(home, order)
+    with held(folder):
+        if market.escrow.order(_identity(folder)).attested:
+            return None
+        attestation = prepare_attestation(market, home, order, progress)
+        journal = Journal(home / "journal")
+        return market.escrow.attest(
+            account, journal, attestation.order_id, attestation.submissions_hash, list(attestation.values)
+        )
+
+
+def sign(
+    market: Market, home: Path, account: LocalAccount, order: str, progress: Progress
+) -> tuple[Attestation, bytes]:
+    """The attestation and its EIP-712 signature, for anyone to relay."""
+    with held(order_folder(home, order)):
+        attestation = prepare_attestation(market, home, order, progress)
+    signature = sign_attestation(
+        account,
+        market.escrow.chain_id,
+        market.escrow.address,
+        attestation.order_id,
+        attestation.submissions_hash,
+        list(attestation.values),
+    )
+    return attestation, signature
+
+
+def refund(market: Market, home: Path, account: LocalAccount, order: str) -> tuple[Receipt, int]:
+    """Take back what is due now: bond and unearned fees, later dust and what nobody claimed.
+
+    Returns:
+        The receipt, and the amount refunded, in the token's smallest unit.
+    """
+    folder = order_folder(home, order)
+    with held(folder):
+        receipt = market.escrow.refund(account, Journal(home / "journal"), _identity(folder))
+    events = market.escrow.events(_identity(folder))
+    amount = sum(
+        event.amount for event in events if isinstance(event, Refunded) and event.transaction == receipt.transaction
+    )
+    return receipt, amount
+
+
+def _identity(folder: Path) -> bytes:
+    identity: str = json.loads((folder / "order.json").read_bytes())["order_id"]
+    return bytes.fromhex(identity[2:])

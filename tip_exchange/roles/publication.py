@@ -1,0 +1,75 @@
+"""The buyer's model as content-addressed blobs: a manifest under its Keccak hash, each file under its SHA-256."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from tip_exchange.commitments import canonical_json, file_digest, keccak
+from tip_exchange.errors import WireError
+from tip_exchange.influence.models import model_files
+from tip_exchange.storage import BlobStore
+
+MANIFEST_LIMIT = 64 * 1024
+MODEL_LIMIT = 4 * 2**30
+"""Most bytes a seller downloads for a model."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)+")
+
+
+def manifest(model: Path) -> bytes:
+    """The canonical manifest of a model folder; its Keccak hash is the order's ``modelHash``."""
+    files = [
+        {"path": name, "bytes": (model / name).stat().st_size, "sha256": file_digest(model / name).hex()}
+        for name in model_files(model)
+    ]
+    return canonical_json({"version": 1, "files": files})
+
+
+def publish_model(store: BlobStore, model: Path, listing: bytes) -> None:
+    """Put every file of ``listing``, then the listing itself, so that a published manifest is always complete."""
+    for name, _, digest in parse_manifest(listing):
+        store.put_file(digest, model / name)
+    store.put(keccak(listing), listing)
+
+
+def parse_manifest(listing: bytes) -> list[tuple[str, int, bytes]]:
+    """(name, bytes, SHA-256) of each file.
+
+    Raises:
+        WireError: not a manifest, or one with names that leave its folder, or of absurd size.
+    """
+    try:
+        content = json.loads(listing)
+        files = [(str(f["path"]), f["bytes"], bytes.fromhex(f["sha256"])) for f in content["files"]]
+        sound = content["version"] == 1 and canonical_json(content) == listing
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise WireError(f"model manifest: {error!r}") from error
+    sizes = [size for _, size, _ in files]
+    if not sound or not files or any(type(size) is not int or size < 0 for size in sizes) or sum(sizes) > MODEL_LIMIT:
+        raise WireError(f"model manifest: not canonical, empty, or above {MODEL_LIMIT} bytes in all")
+    for name, _, digest in files:
+        if not _NAME.fullmatch(name) or len(digest) != 32:
+            raise WireError(f"model manifest: {name!r} is not a plain file name with a SHA-256 digest")
+    if len({name for name, _, _ in files}) != len(files):
+        raise WireError("model manifest: a file name occurs twice")
+    return files
+
+
+def fetch_manifest(store: BlobStore, model_hash: bytes) -> list[tuple[str, int, bytes]]:
+    """The checked manifest that an order names."""
+    return parse_manifest(store.get(model_hash, limit=MANIFEST_LIMIT, commitment=keccak))
+
+
+def fetch_model(store: BlobStore, model_hash: bytes, folder: Path) -> Path:
+    """Download the model an order names into ``folder``; files that are there and whole are kept.
+
+    Raises:
+        IntegrityError: a file's bytes are not those of the manifest.
+        StorageError: a file is missing.
+        WireError: the manifest is malformed.
+    """
+    for name, size, digest in fetch_manifest(store, model_hash):
+        store.get_file(digest, folder / name, limit=size)
+    return folder

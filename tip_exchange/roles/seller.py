@@ -1,0 +1,214 @@
+"""A seller: values its records blindly, opens its pad, takes its money.
+
+Records, gradient, pad and salts stay in ``<home>/submissions/<order>/``.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from eth_account.signers.local import LocalAccount
+
+from tip_exchange.chain.transactions import Journal, Receipt
+from tip_exchange.commitments import (
+    canonical_json,
+    check,
+    data_root,
+    keccak,
+    pad_commitment,
+    reply_commitment,
+    sellers_proof,
+    sellers_root,
+)
+from tip_exchange.encryption.packing import fixed_point
+from tip_exchange.encryption.parameters import parameter_set
+from tip_exchange.encryption.query import zero_block_hash
+from tip_exchange.encryption.scoring import new_pad, value_data_set
+from tip_exchange.encryption.wire import Query, decode_query, encode_reply, query_bytes
+from tip_exchange.errors import InputError, StateError, WireError
+from tip_exchange.files import held, write_atomic
+from tip_exchange.influence import valuation
+from tip_exchange.influence.records import record_bytes
+from tip_exchange.roles.market import Market, Progress, require_phase
+from tip_exchange.roles.publication import fetch_model
+from tip_exchange.types import CLIP_NORM_SCALE, OrderState, Phase, Terms
+
+_SELLERS_LIMIT = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """Result of :func:`submit`; ``receipt`` is None when an earlier run had submitted already."""
+
+    order_id: bytes
+    records: int
+    reply_hash: bytes
+    pad_hash: bytes
+    data_root: bytes
+    receipt: Receipt | None
+
+
+def submission_folder(home: Path, order_id: bytes, seller: str) -> Path:
+    """Where the seller ``seller`` keeps what it must not lose for one order."""
+    return home / "submissions" / f"{order_id.hex()}-{seller[2:].lower()}"
+
+
+def submit(
+    market: Market, home: Path, account: LocalAccount, order_id: bytes, records: Path, progress: Progress
+) -> Submitted:
+    """Check the order's hashes, value ``records`` (CSV or JSONL) under encryption, and commit to the padded reply.
+
+    Run again after a kill it sends the same reply and pad; an order is answered once, whatever happens.
+
+    Raises:
+        StateError: the order no longer takes submissions, or was answered with other records.
+        CounterpartyError: query, model or allow-list are not what the order committed to.
+        InputError: the records cannot be used, or this seller is not invited.
+    """
+    folder = submission_folder(home, order_id, account.address)
+    with held(folder):
+        order = market.escrow.order(order_id)
+        state = _read_state(folder)
+        submitted = market.escrow.find_submission(order_id, account.address) is not None
+        if state is None and submitted:
+            raise StateError(
+                f"{account.address} has answered order 0x{order_id.hex()}, but {folder} is gone; restore it, "
+                "the pad it holds is needed to reveal"
+            )
+        records_hash = keccak(records.read_bytes()).hex()
+        if state is not None and state["records_hash"] != records_hash:
+            raise StateError(f"order 0x{order_id.hex()} was answered with other records; an order is answered once")
+        if not submitted:
+            require_phase(order, Phase.SUBMITTING, "submitting")
+        proof = _invitation(market, order.terms, account.address)
+        if state is None:
+            state = _prepare(market, home, folder, order, account.address, records, records_hash, progress)
+        reply = (folder / "reply.bin").read_bytes()
+        reply_hash = reply_commitment(reply)
+        market.store.put(reply_hash, reply)
+        hashes = reply_hash, _pad_hash(order_id, account.address, state), bytes.fromhex(state["data_root"])
+        receipt = None
+        if not submitted:
+            receipt = market.escrow.submit(account, Journal(home / "journal"), order_id, *hashes, proof)
+    return Submitted(order_id, state["records"], *hashes, receipt)
+
+
+def checked_query(market: Market, terms: Terms, dimension: int) -> Query:
+    """The query an order names, parsed, with its size, ranges, hash and the zero block's expansion checked.
+
+    Raises:
+        StorageError, IntegrityError, WireError, ParameterError.
+    """
+    parameters = parameter_set(terms.parameterSet)
+    blob = market.store.get(terms.queryHash, limit=query_bytes(parameters, dimension), commitment=keccak)
+    query = decode_query(blob, parameters=parameters, dimension=dimension)
+    check("zero block of the query", terms.zeroBlockHash, zero_block_hash(query))
+    return query
+
+
+def _prepare(
+    market: Market,
+    home: Path,
+    folder: Path,
+    order: OrderState,
+    seller: str,
+    records: Path,
+    records_hash: str,
+    progress: Progress,
+) -> dict[str, Any]:
+    terms = order.terms
+    model = fetch_model(market.store, terms.modelHash, home / "models" / terms.modelHash.hex())
+    data = valuation.read_model_records(model, records)
+    if len(data) < terms.minRecords:
+        raise InputError(
+            f"{records}: {len(data)} records; order 0x{order.order_id.hex()} asks for at least {terms.minRecords}"
+        )
+    query = checked_query(market, terms, valuation.dimension(model))
+    gradient = valuation.mean_clipped_gradient(
+        model, data, terms.projectionSeed, terms.clipNorm / CLIP_NORM_SCALE, progress=progress
+    )
+    pad, salt, data_salt = new_pad(query.parameters), secrets.token_bytes(32), secrets.token_bytes(32)
+    reply = value_data_set(query, fixed_point(gradient, query.parameters, str(records)), pad)
+    plain = io.BytesIO()
+    np.save(plain, gradient)
+    write_atomic(folder / "gradient.npy", plain.getvalue())
+    write_atomic(folder / "reply.bin", encode_reply(reply))
+    state = {
+        "records_hash": records_hash,
+        "records": len(data),
+        "pad": pad,
+        "salt": salt.hex(),
+        "data_salt": data_salt.hex(),
+        "data_root": data_root(data_salt, map(record_bytes, data)).hex(),
+    }
+    write_atomic(folder / "submission.json", canonical_json(state))
+    return state
+
+
+def _invitation(market: Market, terms: Terms, seller: str) -> list[bytes]:
+    if terms.sellersRoot == bytes(32):
+        return []
+
+    def root_of(blob: bytes) -> bytes:
+        try:
+            return sellers_root([str(address) for address in json.loads(blob)])
+        except (ValueError, TypeError) as error:
+            raise WireError(f"allow-list of the order: {error}") from error
+
+    invited = json.loads(market.store.get(terms.sellersRoot, limit=_SELLERS_LIMIT, commitment=root_of))
+    if seller not in invited:
+        raise InputError(f"{seller} is not among the {len(invited)} sellers that this order invites")
+    return sellers_proof(invited, seller)
+
+
+def _read_state(folder: Path) -> dict[str, Any] | None:
+    path = folder / "submission.json"
+    if not path.exists():
+        return None
+    state: dict[str, Any] = json.loads(path.read_bytes())
+    return state
+
+
+def _pad_hash(order_id: bytes, seller: str, state: dict[str, Any]) -> bytes:
+    return pad_commitment(order_id, seller, state["pad"], state["records"], bytes.fromhex(state["salt"]))
+
+
+def reveal(market: Market, home: Path, account: LocalAccount, order_id: bytes) -> Receipt | None:
+    """Open the pad, so that the contract learns the value; None when it was opened already.
+
+    Raises:
+        StateError: this home holds no submission to the order, or the order is in another phase.
+    """
+    folder = submission_folder(home, order_id, account.address)
+    with held(folder):
+        state = _read_state(folder)
+        if state is None:
+            raise StateError(f"{folder} holds no submission of {account.address} to order 0x{order_id.hex()}")
+        if market.escrow.submission(order_id, account.address).revealed:
+            return None
+        require_phase(market.escrow.order(order_id), Phase.REVEALING, "revealing")
+        return market.escrow.reveal(
+            account,
+            Journal(home / "journal"),
+            order_id,
+            account.address,
+            state["pad"],
+            state["records"],
+            bytes.fromhex(state["salt"]),
+        )
+
+
+def claim(market: Market, home: Path, account: LocalAccount, order_id: bytes, seller: str) -> Receipt | None:
+    """Send ``seller`` its payout and answer fee (anyone may); None when they were claimed already."""
+    folder = submission_folder(home, order_id, seller)
+    with held(folder):
+        if market.escrow.submission(order_id, seller).claimed:
+            return None
+        require_phase(market.escrow.order(order_id), Phase.CLAIMING, "claiming")
+        return market.escrow.claim(account, Journal(home / "journal"), order_id, seller)
