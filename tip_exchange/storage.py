@@ -109,7 +109,7 @@ class BlobStore:
         except CounterpartyError as error:
             raise IntegrityError(f"{self._named(digest)}: its {len(data)} bytes are malformed: {error}") from error
         if actual != digest:
-            raise self._differs(digest, actual, len(data))
+            raise self._differs(digest, actual)
         return data
 
     def put_file(self, digest: bytes, source: Path, *, hasher: Callable[[], Hasher] = hashlib.sha256) -> None:
@@ -167,12 +167,28 @@ class BlobStore:
                     if actual is None:
                         raise self._too_large(digest, limit)
                     if actual != digest:
-                        raise self._differs(digest, actual, copy.tell())
+                        raise self._differs(digest, actual)
                     copy.flush()
                     os.fsync(copy.fileno())
                 temporary.replace(target)
             finally:
                 temporary.unlink(missing_ok=True)
+
+    def check_file(self, digest: bytes, *, limit: int, hasher: Callable[[], Hasher] = hashlib.sha256) -> None:
+        """Read a blob through in constant memory, and keep nothing but the knowledge that it is whole.
+
+        Raises:
+            IntegrityError: larger than ``limit``, or another hash.
+            StorageError: missing, or the storage cannot be reached.
+        """
+        with self._reaching(digest):
+            self._check_size(digest, limit)
+            with self._fs.open(self._path(digest), "rb") as source:
+                actual = _copy(source, None, hasher(), limit)
+        if actual is None:
+            raise self._too_large(digest, limit)
+        if actual != digest:
+            raise self._differs(digest, actual)
 
     def _path(self, digest: bytes) -> str:
         if len(digest) != _DIGEST_BYTES:
@@ -185,10 +201,10 @@ class BlobStore:
     def _too_large(self, digest: bytes, limit: int) -> IntegrityError:
         return IntegrityError(f"{self._named(digest)} has more than the {limit} bytes it may have; it was not read")
 
-    def _differs(self, digest: bytes, actual: bytes, size: int) -> IntegrityError:
+    def _differs(self, digest: bytes, actual: bytes) -> IntegrityError:
         return IntegrityError(
-            f"{self._named(digest)}: its {size} bytes commit to 0x{actual.hex()}, so they are not the ones that were "
-            "committed; ask whoever stored it to store it again"
+            f"{self._named(digest)}: its bytes commit to 0x{actual.hex()}, so they are not the ones that were committed; "
+            "ask whoever stored it to store it again"
         )
 
     def _check_size(self, digest: bytes, limit: int) -> None:

@@ -34,30 +34,27 @@ from tip_exchange.errors import (
 from tip_exchange.files import write_atomic
 from tip_exchange.types import NATIVE_COIN, OrderState, Phase, Submission, Terms
 
-_DEPLOYMENT = "deployment.json"
-
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """Where an escrow is: kept as ``deployment.json`` in every home that uses it."""
+    """Where an escrow is; the file that whoever deployed it hands to buyers and sellers."""
 
     chain_id: int
     address: str
     block: int
     transaction: str
 
-    def write(self, home: Path) -> None:
-        """Write ``<home>/deployment.json``."""
-        write_atomic(home / _DEPLOYMENT, json.dumps(asdict(self), indent=2).encode() + b"\n", 0o644)
+    def write(self, path: Path) -> None:
+        """Write it to ``path`` as JSON."""
+        write_atomic(path, json.dumps(asdict(self), indent=2).encode() + b"\n", 0o644)
 
     @classmethod
-    def read(cls, home: Path) -> Deployment:
-        """Read ``<home>/deployment.json``.
+    def read(cls, path: Path) -> Deployment:
+        """Read what :meth:`write` wrote.
 
         Raises:
             StateError: it is missing or damaged.
         """
-        path = home / _DEPLOYMENT
         try:
             found = json.loads(path.read_bytes())
             deployment = cls(
@@ -72,11 +69,8 @@ class Deployment:
         return deployment
 
 
-def deploy(w3: Web3, account: LocalAccount, journal: Journal) -> tuple[str, str, int]:
+def deploy(w3: Web3, account: LocalAccount, journal: Journal) -> tuple[Deployment, Receipt]:
     """Deploy the shipped contract once; a second call finds the first one's contract.
-
-    Returns:
-        Address, transaction hash, block number.
 
     Raises:
         ChainError: as :meth:`Journal.send` does.
@@ -85,7 +79,9 @@ def deploy(w3: Web3, account: LocalAccount, journal: Journal) -> tuple[str, str,
     receipt = journal.send(w3, account, call, "deploy", survive_restart=True)
     if receipt.contract is None:
         raise ChainError(f"the node's receipt of {receipt.transaction} names no contract; use another node")
-    return receipt.contract, receipt.transaction, receipt.block
+    with node_errors("asking for the chain id"):
+        chain_id = int(w3.eth.chain_id)
+    return Deployment(chain_id, receipt.contract, receipt.block, receipt.transaction), receipt
 
 
 class Escrow:
@@ -269,6 +265,7 @@ class Escrow:
             claim_from=seen.claimFrom,
             claim_until=seen.claimUntil,
             opened_block=seen.openedBlock,
+            held=seen.held,
             held=seen.held,
         )
 

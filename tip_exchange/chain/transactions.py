@@ -155,7 +155,7 @@ class Journal:
     def _locked(self) -> Iterator[None]:
         # Two processes of one home must not sign for the same nonce.
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with (self.folder / ".lock").open("w") as file:
+        with (self.folder / ".signing").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
