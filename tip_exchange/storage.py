@@ -203,8 +203,8 @@ class BlobStore:
 
     def _differs(self, digest: bytes, actual: bytes) -> IntegrityError:
         return IntegrityError(
-            f"{self._named(digest)}: its bytes commit to 0x{actual.hex()}, so they are not the ones that were committed; "
-            "ask whoever stored it to store it again"
+            f"{self._named(digest)}: its bytes commit to 0x{actual.hex()}, so they are not the ones that were "
+            "committed; ask whoever stored it to store it again"
         )
 
     def _check_size(self, digest: bytes, limit: int) -> None:

@@ -266,7 +266,6 @@ class Escrow:
             claim_until=seen.claimUntil,
             opened_block=seen.openedBlock,
             held=seen.held,
-            held=seen.held,
         )
 
     def phase(self, order_id: bytes) -> Phase:
