@@ -102,9 +102,9 @@ contract InfluenceEscrow is IInfluenceEscrow, EIP712 {
                 revert NotOnAllowList(orderId, msg.sender);
             }
         }
-        TermLimits.checkHash("replyHash", replyHash);
-        TermLimits.checkHash("padHash", padHash);
-        TermLimits.checkHash("dataRoot", dataRoot);
+        if (replyHash == 0) revert MissingHash("replyHash");
+        if (padHash == 0) revert MissingHash("padHash");
+        if (dataRoot == 0) revert MissingHash("dataRoot");
 
         // Effect
         order.submissionCount = index + 1;

@@ -81,6 +81,10 @@ library Orders {
 
     /// @notice Phase at this block's time.
     function phase(Order storage order) internal view returns (IInfluenceEscrow.Phase) {
+        // Decided from one slot, for `submit`.
+        if (Timeline.isSubmitting(order.openedAt, order.submitWindow, block.timestamp)) {
+            return IInfluenceEscrow.Phase.Submitting;
+        }
         return times(order).phase(isLive(order), block.timestamp);
     }
 

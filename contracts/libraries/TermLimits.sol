@@ -37,15 +37,10 @@ library TermLimits {
         _checkRange("challengeWindow", terms.challengeWindow, challenge, MAX_WINDOW);
         _checkRange("claimWindow", terms.claimWindow, claim, MAX_WINDOW);
 
-        checkHash("modelHash", terms.modelHash);
-        checkHash("queryHash", terms.queryHash);
-        checkHash("zeroBlockHash", terms.zeroBlockHash);
-        checkHash("keyHash", terms.keyHash);
-    }
-
-    /// @notice Reverts if a hash is zero.
-    function checkHash(string memory term, bytes32 value) internal pure {
-        if (value == 0) revert IInfluenceEscrow.MissingHash(term);
+        if (terms.modelHash == 0) revert IInfluenceEscrow.MissingHash("modelHash");
+        if (terms.queryHash == 0) revert IInfluenceEscrow.MissingHash("queryHash");
+        if (terms.zeroBlockHash == 0) revert IInfluenceEscrow.MissingHash("zeroBlockHash");
+        if (terms.keyHash == 0) revert IInfluenceEscrow.MissingHash("keyHash");
     }
 
     /// @notice What the buyer locks: budget, bond and one answer fee for every possible seller.

@@ -47,6 +47,11 @@ library Timeline {
         clock.claimUntil = clock.claimFrom + windows.claim;
     }
 
+    /// @notice Whether an order is in Submitting at time `now_`.
+    function isSubmitting(uint64 openedAt, uint32 submitWindow, uint256 now_) internal pure returns (bool) {
+        return openedAt != 0 && now_ < openedAt + submitWindow;
+    }
+
     /// @notice Phase at time `now_`, from the times fixed by then.
     function phase(Times memory clock, bool live, uint256 now_) internal pure returns (IInfluenceEscrow.Phase) {
         if (clock.openedAt == 0) return IInfluenceEscrow.Phase.None;
