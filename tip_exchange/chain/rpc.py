@@ -35,6 +35,8 @@ TIMEOUT = 60.0
 """Seconds one request may take, from first byte sent to last byte received."""
 
 _PIECE = 64 * 1024
+_DEEPEST = 64
+_NESTING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{]|[\]}]', re.DOTALL)
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -69,9 +71,11 @@ class _Provider(JSONBaseProvider):
 
     def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
         raw = self._exchange(self.encode_rpc_request(method, params))
+        if _too_deep(raw):
+            raise self._failed(f"its reply to {method} is nested more than {_DEEPEST} levels deep")
         try:
             reply = self.decode_rpc_response(raw)
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise self._failed(f"its reply to {method} is not JSON") from error
         if not isinstance(reply, dict) or not ("result" in reply or "error" in reply):
             raise self._failed(f"its reply to {method} is not a JSON-RPC reply")
@@ -158,8 +162,23 @@ class IpcProvider(_Provider):
         raise self._failed(f"its reply took longer than {self.timeout:g} s")
 
 
+def _too_deep(raw: bytes | bytearray) -> bool:
+    """Whether JSON is nested so deep that parsing it might overflow the C stack (packages raise Python's own limit)."""
+    depth = 0
+    for found in _NESTING.finditer(raw):
+        if raw[found.start()] in b"[{":
+            depth += 1
+            if depth > _DEEPEST:
+                return True
+        elif raw[found.start()] in b"]}":
+            depth -= 1
+    return False
+
+
 def _complete(reply: bytearray) -> bool:
-    # The socket has no framing: a reply is over when it parses.
+    # The socket has no framing: a reply is over when it parses, or will not be parsed anyway.
+    if _too_deep(reply):
+        return True
     try:
         json.loads(reply)
     except ValueError:
@@ -221,7 +240,7 @@ def connect(rpc_url: str, expected_chain_id: int | None = None, *, timeout: floa
     # Only this middleware: the others resolve names over the network or refuse blocks of some chains.
     w3 = Web3(provider, middleware=[AttributeDictMiddleware])
     with node_errors(f"asking {provider.place} for its chain id"):
-        actual = w3.eth.chain_id
+        actual = int(w3.eth.chain_id)
     if expected_chain_id is not None and actual != expected_chain_id:
         raise WrongChain(
             f"the node at {provider.place} serves chain {actual}, but chain {expected_chain_id} is needed; "

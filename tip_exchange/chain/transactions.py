@@ -10,8 +10,9 @@ from __future__ import annotations
 import fcntl
 import json
 import re
+import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -199,26 +200,31 @@ class Journal:
     def _broadcast(self, w3: Web3, account: LocalAccount, call: Call, entry: dict[str, Any]) -> None:
         """Bring the newest attempt to the node; sign another one where that can no longer be mined."""
         attempts: list[dict[str, Any]] = entry["attempts"]
-        replace: dict[str, Any] | None = None
+        step = "push" if attempts else "renew"
         for _ in range(_ATTEMPTS):
-            if replace is not None or not attempts or not _usable(w3, entry, attempts[-1]):
-                if attempts and _mined_soon(w3, entry):
+            if step == "push" and not _usable(w3, entry, attempts[-1]):
+                if _mined_soon(w3, entry):
                     return
-                attempts.append(_sign(w3, account, call, replace))
+                step = "renew"
+            elif step == "push" and _outbid(w3, attempts[-1]):
+                step = "replace"
+            if step != "push":
+                attempts.append(_sign(w3, account, call, attempts[-1] if step == "replace" else None))
                 self._save(entry)
-            replace = None
+            step = "push"
             error = _push(w3, attempts[-1])
             if error is None or _receipt(w3, attempts[-1]["hash"]) is not None:
                 return
             reason = error.lower()
-            if "nonce" in reason:
-                continue  # taken meanwhile; the next round looks for a receipt and signs anew
-            if "underpriced" in reason or "fee" in reason:
-                replace = attempts[-1]
-                continue
-            if "insufficient" in reason or "enough funds" in reason:
+            if "replacement" in reason:
+                # The nonce is pending already: raise our own offer, or leave the nonce to whoever has it.
+                step = "replace" if _is_pending(w3, attempts[:-1], attempts[-1]["nonce"]) else "renew"
+            elif "underpriced" in reason or "fee" in reason:
+                step = "replace"
+            elif "insufficient" in reason or "enough funds" in reason:
                 raise _cannot_pay(w3, account, attempts[-1]["most"])
-            raise ChainError(f"the node at {place(w3)} refused the transaction {entry['label']!r}: {error}")
+            elif "nonce" not in reason:  # a nonce that was taken meanwhile is looked into in the next round
+                raise ChainError(f"the node at {place(w3)} refused the transaction {entry['label']!r}: {error}")
         raise ChainError(
             f"the node at {place(w3)} refused the transaction {entry['label']!r} {_ATTEMPTS} times: {error}; "
             "is another program sending from the same account? Run the same command again"
@@ -254,8 +260,8 @@ def _mined_soon(w3: Web3, entry: Mapping[str, Any]) -> bool:
         time.sleep(pause)
         if _mined(w3, entry) is not None:
             return True
-        if _receipt(w3, entry["attempts"][-1]["hash"]) is not None:
-            return False  # mined and failed
+        if _failure(w3, entry) is not None:
+            return False
     return False
 
 
@@ -277,6 +283,12 @@ def _mined(w3: Web3, entry: Mapping[str, Any], *, resumed: bool = True) -> Recei
     return None
 
 
+def _failure(w3: Web3, entry: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Receipt of the newest attempt if it was mined and failed."""
+    receipt = _receipt(w3, entry["attempts"][-1]["hash"])
+    return receipt if receipt is not None and receipt["status"] == 0 else None
+
+
 def _usable(w3: Web3, entry: Mapping[str, Any], attempt: Mapping[str, Any]) -> bool:
     """Whether an attempt can still be mined: its nonce is the next one, or waits in line behind pending ones."""
     sender = to_checksum_address(entry["sender"])
@@ -285,14 +297,39 @@ def _usable(w3: Web3, entry: Mapping[str, Any], attempt: Mapping[str, Any]) -> b
     return bool(taken <= attempt["nonce"] <= max(taken, waiting))
 
 
+def _outbid(w3: Web3, attempt: Mapping[str, Any]) -> bool:
+    """Whether blocks have become dearer than an attempt may pay."""
+    base = _base_fee(w3) or 0
+    return bool(base > attempt["fees"].get("maxFeePerGas", base))
+
+
+def _base_fee(w3: Web3) -> int | None:
+    """Wei per gas that the next block burns; None on chains without EIP-1559."""
+    base = w3.eth.get_block("pending").get("baseFeePerGas")
+    return None if base is None else int(base)
+
+
+def _is_pending(w3: Web3, attempts: Sequence[Mapping[str, Any]], nonce: int) -> bool:
+    for attempt in attempts:
+        if attempt["nonce"] == nonce:
+            try:
+                w3.eth.get_transaction(HexBytes(attempt["hash"]))
+            except TransactionNotFound:
+                continue
+            return True
+    return False
+
+
 def _fees(w3: Web3) -> dict[str, int]:
-    base = w3.eth.get_block("latest").get("baseFeePerGas")
+    # Equal calls of two journals must not become the same transaction, which would be mined once for both.
+    jitter = secrets.randbelow(2**20)
+    base = _base_fee(w3)
     if base is None:
-        return {"gasPrice": int(w3.eth.gas_price)}
+        return {"gasPrice": int(w3.eth.gas_price) + jitter}
     reply = w3.provider.make_request("eth_maxPriorityFeePerGas", [])  # type: ignore[arg-type]
     suggested = int(str(reply["result"]), 16) if reply.get("result") else 10**9
-    priority = min(suggested, MAX_PRIORITY_FEE)
-    return {"maxFeePerGas": 2 * int(base) + priority, "maxPriorityFeePerGas": priority}
+    priority = min(suggested, MAX_PRIORITY_FEE) + jitter
+    return {"maxFeePerGas": 2 * base + priority, "maxPriorityFeePerGas": priority}
 
 
 def _fields(call: Call) -> dict[str, Any]:
@@ -371,9 +408,9 @@ def _wait(w3: Web3, entry: Mapping[str, Any], call: Call, timeout: float) -> Rec
         receipt = _mined(w3, entry, resumed=False)
         if receipt is not None:
             return receipt
-        failed = _receipt(w3, last["hash"])
-        if failed is not None:
-            raise _why_failed(w3, entry, call, failed)
+        failure = _failure(w3, entry)
+        if failure is not None:
+            raise _why_failed(w3, entry, call, failure)
         if time.monotonic() > deadline:
             raise ChainError(
                 f"the transaction {entry['label']!r} ({last['hash']}) was not mined within {timeout:g} s; run the same "
