@@ -1,0 +1,414 @@
+"""Model folders: what a buyer publishes and a seller opens without trusting it.
+
+::
+
+    config.json               Hugging Face configuration of an allow-listed architecture
+    tokenizer.json            the tokenizer, as the ``tokenizers`` library writes it
+    valuation.json            labels, length, layers and ranks: all a seller needs to compute the buyer's gradients
+    base.safetensors          weights shared by every checkpoint
+    checkpoint-00.safetensors …   tensors that differ from the base; one file for every checkpoint
+
+Nothing in a folder is executed: no pickle, no Python file, no ``auto_map``. The Hugging Face loaders are not used;
+the configuration is handed to the architecture's own class and the tensors are copied in after their names, shapes
+and finiteness are checked. Weights may be stored as float16 or float32 and are always used as float32.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    DistilBertConfig,
+    DistilBertForSequenceClassification,
+    PreTrainedConfig,
+    RobertaConfig,
+    RobertaForSequenceClassification,
+)
+
+from tip_exchange.errors import ModelError
+from tip_exchange.influence.records import Record
+
+ARCHITECTURES: dict[str, tuple[type[PreTrainedConfig], type[nn.Module]]] = {
+    "BertForSequenceClassification": (BertConfig, BertForSequenceClassification),
+    "DistilBertForSequenceClassification": (DistilBertConfig, DistilBertForSequenceClassification),
+    "RobertaForSequenceClassification": (RobertaConfig, RobertaForSequenceClassification),
+}
+"""Architectures that are accepted, by the name in ``config.json``."""
+
+MAX_FOLDER_BYTES = 8 << 30
+MAX_JSON_BYTES = 64 << 20
+MAX_CHECKPOINTS = 100
+MAX_LABELS = 10_000
+MAX_LENGTH = 4096
+_MAX_CONFIG_INTEGER = 1 << 20
+
+_PICKLES = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz", ".h5", ".msgpack", ".onnx"}
+_JSON_FILES = ("config.json", "tokenizer.json", "valuation.json")
+_BASE = "base.safetensors"
+_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One linear layer whose gradient is used.
+
+    ``rank_in`` and ``rank_out`` are the rows of the two projections, or None for that side at full width. With
+    ``bias`` the layer's input gets a last entry 1, so that the bias gradient is its last column.
+    """
+
+    name: str
+    rank_in: int | None = None
+    rank_out: int | None = None
+    bias: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Valuation:
+    """Everything beside the weights that fixes a record's gradient; the content of ``valuation.json``.
+
+    ``max_length`` is in tokens, special tokens included. ``label_smoothing`` is that of the loss whose gradient is
+    taken. ``redundancy`` is the scale of :func:`tip_exchange.influence.valuation.mean_clipped_gradient`.
+    """
+
+    labels: tuple[str, ...]
+    layers: tuple[Layer, ...]
+    max_length: int = 64
+    label_smoothing: float = 0.0
+    text_column: str = "text"
+    label_column: str = "label"
+
+    def to_json(self) -> str:
+        """The canonical text of ``valuation.json``."""
+        return json.dumps({"format": _FORMAT, **asdict(self)}, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+    @staticmethod
+    def from_json(content: Mapping[str, Any], where: str) -> Valuation:
+        """Check and build.
+
+        Raises:
+            ModelError: a field is missing, of the wrong kind or out of range.
+        """
+        try:
+            if content["format"] != _FORMAT:
+                raise ModelError(f"{where}: format {content['format']!r} is unknown; this version reads {_FORMAT}.")
+            valuation = Valuation(
+                labels=tuple(content["labels"]),
+                layers=tuple(Layer(**layer) for layer in content["layers"]),
+                **{k: v for k, v in content.items() if k not in {"format", "labels", "layers"}},
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ModelError(f"{where} lacks a field or holds an unknown one ({error}); ask the buyer.") from error
+        valuation._check(where)
+        return valuation
+
+    def _check(self, where: str) -> None:
+        def require(condition: bool, what: str) -> None:
+            if not condition:
+                raise ModelError(f"{where}: {what}; ask the buyer for a sound model folder.")
+
+        require(
+            2 <= len(self.labels) <= MAX_LABELS and all(isinstance(name, str) and name for name in self.labels),
+            f"labels must be 2 to {MAX_LABELS} non-empty strings",
+        )
+        require(len(set(self.labels)) == len(self.labels), "labels must differ from one another")
+        require(_is_int(self.max_length, 3, MAX_LENGTH), f"max_length must be 3 to {MAX_LENGTH}")
+        require(_is_number(self.label_smoothing) and 0 <= self.label_smoothing < 1, "label_smoothing must be in [0, 1)")
+        columns = (self.text_column, self.label_column)
+        require(all(isinstance(c, str) and c for c in columns), "text_column and label_column must be strings")
+        require(0 < len(self.layers) <= 10_000, "layers must not be empty")
+        require(len({layer.name for layer in self.layers}) == len(self.layers), "a layer is named twice")
+        for layer in self.layers:
+            require(isinstance(layer.name, str) and isinstance(layer.bias, bool), "a layer needs a name and a bias flag")
+            ranks = (layer.rank_in, layer.rank_out)
+            require(
+                all(r is None or _is_int(r, 1, _MAX_CONFIG_INTEGER) for r in ranks), f"{layer.name} has a wrong rank"
+            )
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """A checked model folder. Make one with :meth:`open`."""
+
+    path: Path
+    architecture: str
+    config: Mapping[str, Any]
+    valuation: Valuation
+    checkpoints: int
+    tokenizer: Tokenizer = field(repr=False)
+
+    @staticmethod
+    def open(path: str | Path) -> ModelFolder:
+        """Check every file of a folder and read all but the weights.
+
+        Raises:
+            ModelError: the folder holds pickles, Python files, remote code or unexpected files, lacks a file, or its
+                files are malformed, too large or of an architecture that is not allowed.
+        """
+        path = Path(path)
+        files = model_files(path)
+        contents = {name: _read_json(path / name) for name in _JSON_FILES}
+        for name, content in contents.items():
+            _refuse_remote_code(content, path / name)
+        architecture = _architecture(contents["config.json"], path / "config.json")
+        try:
+            tokenizer = Tokenizer.from_file(str(path / "tokenizer.json"))
+        except Exception as error:  # the library raises plain Exception
+            raise ModelError(f"{path / 'tokenizer.json'} is not a usable tokenizer ({error}); ask the buyer.") from error
+        valuation = Valuation.from_json(contents["valuation.json"], str(path / "valuation.json"))
+        tokenizer.no_padding()
+        tokenizer.enable_truncation(valuation.max_length)
+        folder = ModelFolder(
+            path=path,
+            architecture=architecture,
+            config=contents["config.json"],
+            valuation=valuation,
+            checkpoints=sum(name.startswith("checkpoint-") for name in files),
+            tokenizer=tokenizer,
+        )
+        folder._check_weights()
+        return folder
+
+    @property
+    def pad_token(self) -> int:
+        """Id of the padding token; padded positions never reach a loss or a gradient."""
+        return int(self.config.get("pad_token_id") or 0)
+
+    def skeleton(self) -> nn.Module:
+        """The model without weights, on torch's ``meta`` device: names and shapes only."""
+        with torch.device("meta"):
+            return _build(self.architecture, self.config, len(self.valuation.labels), str(self.path))
+
+    def load_model(self) -> nn.Module:
+        """The model at its first checkpoint: float32, evaluation mode, every parameter frozen."""
+        model = _build(self.architecture, self.config, len(self.valuation.labels), str(self.path))
+        copy_tensors(model, self._tensors(_BASE))
+        self.apply_checkpoint(model, 0)
+        return model.eval().requires_grad_(False)
+
+    def load_checkpoint(self, index: int) -> nn.Module:
+        """A fresh model at checkpoint ``index``: float32, evaluation mode, every parameter frozen."""
+        model = self.load_model()
+        self.apply_checkpoint(model, index)
+        return model
+
+    def apply_checkpoint(self, model: nn.Module, index: int) -> None:
+        """Turn a model of this folder into checkpoint ``index``, in place; base tensors are not read again."""
+        copy_tensors(model, self.checkpoint_tensors(index))
+
+    def checkpoint_tensors(self, index: int) -> dict[str, Tensor]:
+        """What checkpoint ``index`` changes, float32 by parameter name.
+
+        Raises:
+            ModelError: there is no such checkpoint, or a tensor holds NaN or infinity.
+        """
+        if not 0 <= index < self.checkpoints:
+            raise ModelError(f"{self.path} has {self.checkpoints} checkpoints; there is no number {index}.")
+        return self._tensors(_checkpoint_name(index))
+
+    def tokenize(self, records: Sequence[Record]) -> list[list[int]]:
+        """Token ids of each record, truncated to ``max_length``, in the order given."""
+        return [encoding.ids for encoding in self.tokenizer.encode_batch([record.text for record in records])]
+
+    def _tensors(self, name: str) -> dict[str, Tensor]:
+        tensors: dict[str, Tensor] = {}
+        with safe_open(str(self.path / name), framework="pt") as file:
+            for key in file.keys():  # noqa: SIM118 - not a mapping
+                tensor = file.get_tensor(key).float()
+                if not bool(torch.isfinite(tensor).all()):
+                    raise ModelError(f"{self.path / name}: tensor {key} holds NaN or infinity; ask the buyer.")
+                tensors[key] = tensor
+        return tensors
+
+    def _check_weights(self) -> None:
+        """Names, shapes and types of all tensors against the architecture, before anything large is allocated."""
+        skeleton = self.skeleton()
+        wanted = {name: tuple(tensor.shape) for name, tensor in skeleton.state_dict().items()}
+        for name in [_BASE, *map(_checkpoint_name, range(self.checkpoints))]:
+            where = self.path / name
+            shapes = _shapes(where)
+            for key, shape in shapes.items():
+                if key not in wanted:
+                    raise ModelError(f"{where}: the {self.architecture} has no tensor {key}; ask the buyer.")
+                if shape != wanted[key]:
+                    raise ModelError(f"{where}: tensor {key} has shape {shape}, not {wanted[key]}; ask the buyer.")
+            if name == _BASE and (missing := sorted(wanted.keys() - shapes.keys())):
+                raise ModelError(f"{where} lacks tensor {missing[0]} and {len(missing) - 1} more; ask the buyer.")
+        linear = {name for name, module in skeleton.named_modules() if isinstance(module, nn.Linear)}
+        for layer in self.valuation.layers:
+            if layer.name not in linear:
+                raise ModelError(f"{self.path / 'valuation.json'}: {layer.name!r} is no linear layer of the model.")
+            module = skeleton.get_submodule(layer.name)
+            assert isinstance(module, nn.Linear)
+            widths = (module.in_features + layer.bias, module.out_features)
+            if any(r is not None and r > w for r, w in zip((layer.rank_in, layer.rank_out), widths, strict=True)):
+                raise ModelError(f"{self.path / 'valuation.json'}: a rank of {layer.name!r} exceeds the layer's width.")
+
+
+def model_files(path: str | Path) -> list[str]:
+    """Names of a model folder's files in canonical order: the three JSON files, the base, the checkpoints.
+
+    Raises:
+        ModelError: the path is no folder, a file is missing, or there is one that does not belong.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise ModelError(f"{path} is not a folder; give the folder that holds config.json and the weights.")
+    found = sorted(entry.name for entry in path.iterdir())
+    for name in found:
+        suffix = Path(name).suffix.lower()
+        if suffix in _PICKLES:
+            raise ModelError(f"{path / name} may run code when it is loaded; convert the weights to safetensors.")
+        if suffix in {".py", ".pyc", ".so", ".dll"}:
+            raise ModelError(f"{path / name} is code; a model folder must hold none, so refuse it or remove the file.")
+    checkpoints = [name for name in found if name.startswith("checkpoint-")]
+    wanted = [*_JSON_FILES, _BASE, *map(_checkpoint_name, range(max(1, len(checkpoints))))]
+    for name in wanted:
+        if name not in found:
+            raise ModelError(f"{path} lacks {name}; a model folder needs {', '.join(wanted)}.")
+    if len(checkpoints) > MAX_CHECKPOINTS:
+        raise ModelError(f"{path} holds {len(checkpoints)} checkpoints; at most {MAX_CHECKPOINTS} are allowed.")
+    if extra := [name for name in found if name not in wanted]:
+        raise ModelError(f"{path / extra[0]} does not belong in a model folder; remove it.")
+    for name in wanted:
+        if (path / name).is_symlink() or not (path / name).is_file():
+            raise ModelError(f"{path / name} is not a plain file; copy the file itself into the folder.")
+    if (total := sum((path / name).stat().st_size for name in wanted)) > MAX_FOLDER_BYTES:
+        raise ModelError(f"{path} holds {total} bytes; at most {MAX_FOLDER_BYTES} are allowed.")
+    return wanted
+
+
+def write_model_folder(
+    path: str | Path,
+    model: nn.Module,
+    config: Mapping[str, Any],
+    tokenizer: Tokenizer,
+    valuation: Valuation,
+    checkpoints: Sequence[Mapping[str, Tensor]],
+) -> ModelFolder:
+    """Write a model folder and open it again.
+
+    Args:
+        path: a folder that does not exist yet, or is empty.
+        model: supplies the base; weights are rounded to float16.
+        config: content of ``config.json``, with ``architectures``.
+        tokenizer: written as ``tokenizer.json``.
+        valuation: written as ``valuation.json``.
+        checkpoints: for each checkpoint the tensors that differ from the model's, by name.
+
+    Raises:
+        ModelError: the folder is in use, or what was written does not pass :meth:`ModelFolder.open`.
+    """
+    path = Path(path)
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise ModelError(f"{path} is already in use; choose a folder that is empty or does not exist.")
+    path.mkdir(parents=True, exist_ok=True)
+    settled = {**config, "num_labels": len(valuation.labels)}
+    (path / "config.json").write_text(json.dumps(settled, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    tokenizer.save(str(path / "tokenizer.json"), pretty=False)
+    (path / "valuation.json").write_text(valuation.to_json(), encoding="utf-8")
+    save_file(_halved(model.state_dict()), path / _BASE)
+    for index, tensors in enumerate(checkpoints):
+        save_file(_halved(tensors), path / _checkpoint_name(index))
+    return ModelFolder.open(path)
+
+
+def copy_tensors(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Copy tensors into a model's parameters and buffers by name."""
+    model.load_state_dict(dict(tensors), strict=False)
+
+
+def build_model(config: Mapping[str, Any], labels: int, where: str) -> nn.Module:
+    """A freshly initialised model of an allow-listed architecture.
+
+    Raises:
+        ModelError: the configuration is not that of an allow-listed architecture.
+    """
+    return _build(_architecture(config, Path(where)), config, labels, where)
+
+
+def _build(architecture: str, config: Mapping[str, Any], labels: int, where: str) -> nn.Module:
+    config_class, model_class = ARCHITECTURES[architecture]
+    ignored = {"num_labels", "id2label", "label2id", "architectures", "attn_implementation", "dtype", "torch_dtype"}
+    kept = {key: value for key, value in config.items() if key not in ignored and not key.startswith("_")}
+    try:
+        return model_class(config_class(**kept, num_labels=labels))
+    except Exception as error:
+        raise ModelError(f"{where}: config.json does not describe a {architecture} ({error}); ask the buyer.") from error
+
+
+def _architecture(config: Mapping[str, Any], where: Path) -> str:
+    named = config.get("architectures")
+    name = named[0] if isinstance(named, list) and len(named) == 1 else named
+    if not isinstance(name, str) or name not in ARCHITECTURES:
+        raise ModelError(f"{where}: architecture {name!r} is not allowed; use one of {', '.join(ARCHITECTURES)}.")
+    wanted = getattr(ARCHITECTURES[name][0], "model_type", None)
+    if config.get("model_type", wanted) != wanted:
+        raise ModelError(f"{where}: model_type {config['model_type']!r} does not go with {name}; ask the buyer.")
+    for key, value in config.items():
+        number = isinstance(value, int) and not isinstance(value, bool)
+        if (number and not -1 <= value <= _MAX_CONFIG_INTEGER) or (
+            isinstance(value, float) and not math.isfinite(value)
+        ):
+            raise ModelError(f"{where}: {key} = {value} is out of range; ask the buyer for a sound model folder.")
+    for key in ("num_hidden_layers", "n_layers"):
+        if config.get(key, 0) > 1000:
+            raise ModelError(f"{where}: {key} = {config[key]} is out of range; at most 1000 layers are allowed.")
+    return name
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    if (size := path.stat().st_size) > MAX_JSON_BYTES:
+        raise ModelError(f"{path} holds {size} bytes; at most {MAX_JSON_BYTES} are allowed.")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{path} is not valid JSON; ask the buyer for a sound model folder.") from error
+    if not isinstance(content, dict):
+        raise ModelError(f"{path} is not a JSON object; ask the buyer for a sound model folder.")
+    return content
+
+
+def _refuse_remote_code(content: Mapping[str, Any], where: Path) -> None:
+    for key in ("auto_map", "custom_pipelines", "trust_remote_code"):
+        if content.get(key):
+            raise ModelError(f"{where} asks for remote code ({key}); such models are refused, use a built-in architecture.")
+
+
+def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            slices = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
+            for key, part in slices.items():
+                if part.get_dtype() not in {"F16", "F32"}:
+                    raise ModelError(f"{path}: tensor {key} is stored as {part.get_dtype()}; use F16 or F32.")
+            return {key: tuple(part.get_shape()) for key, part in slices.items()}
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path} is not a sound safetensors file ({error}); ask the buyer.") from error
+
+
+def _halved(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().to(torch.float16).contiguous() for name, tensor in tensors.items()}
+
+
+def _checkpoint_name(index: int) -> str:
+    return f"checkpoint-{index:02d}.safetensors"
+
+
+def _is_int(value: object, low: int, high: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
