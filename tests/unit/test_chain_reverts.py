@@ -8,7 +8,7 @@ from eth_utils.crypto import keccak
 from orders import make_terms
 
 from tip_exchange.chain.artifact import load_artifact
-from tip_exchange.chain.reverts import explain, wrong_phase
+from tip_exchange.chain.reverts import clock, explain, wrong_phase
 from tip_exchange.types import OrderState, Phase
 
 ORDER = bytes(range(32))
@@ -89,3 +89,8 @@ def test_wrong_phase_tells_when_the_phase_ended_begins_or_why_it_never_comes() -
 )
 def test_foreign_or_malformed_reverts_still_give_a_sentence(data: bytes, part: str) -> None:
     assert part in str(explain(data))
+
+
+def test_times_beyond_the_calendar_are_told_as_numbers() -> None:
+    assert clock(0) == "1970-01-01T00:00:00Z"
+    assert clock(2**64 - 1) == f"Unix time {2**64 - 1}"

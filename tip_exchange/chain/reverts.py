@@ -127,8 +127,11 @@ def _shown(value: object) -> str:
 
 
 def clock(seconds: int) -> str:
-    """Unix seconds as ISO 8601 in UTC."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    """Unix seconds as ISO 8601 in UTC; as they are where the calendar ends."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (OverflowError, ValueError, OSError):
+        return f"Unix time {seconds}"
 
 
 def phase_window(order: OrderState, phase: Phase) -> tuple[int, float]:

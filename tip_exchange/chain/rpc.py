@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import requests
+from eth_abi.exceptions import DecodingError
 from web3 import Web3
 from web3.exceptions import Web3Exception
 from web3.middleware import AttributeDictMiddleware
@@ -36,6 +37,7 @@ TIMEOUT = 60.0
 
 _PIECE = 64 * 1024
 _DEEPEST = 64
+_LONGEST_REASON = 300
 _NESTING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{]|[\]}]', re.DOTALL)
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -208,10 +210,17 @@ def node_errors(doing: str) -> Iterator[None]:
     except TipError:
         raise
     except Web3Exception as error:
-        raise ChainError(f"the node failed while {doing}: {error}") from error
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ChainError(f"the node failed while {doing}: {_brief(error)}") from error
+    except (DecodingError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         # A lying or broken node: fields missing or of the wrong type.
-        raise ChainError(f"the node's answer makes no sense while {doing}: {error!r}; use another node") from error
+        raise ChainError(
+            f"the node's answer makes no sense while {doing}: {_brief(error)}; use another node"
+        ) from error
+
+
+def _brief(error: Exception) -> str:
+    text = f"{type(error).__name__}: {error}"
+    return text if len(text) <= _LONGEST_REASON else text[:_LONGEST_REASON] + "…"
 
 
 def connect(rpc_url: str, expected_chain_id: int | None = None, *, timeout: float = TIMEOUT) -> Web3:

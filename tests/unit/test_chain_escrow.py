@@ -1,0 +1,464 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from eth_account.signers.local import LocalAccount
+from orders import ETHER, make_terms, rpc
+from relay import relay
+from web3 import Web3
+
+from tip_exchange.chain import compiler, events, nodes, tokens
+from tip_exchange.chain.artifact import load_artifact, runtime_code_matches
+from tip_exchange.chain.attestation import recover_attester, sign_attestation
+from tip_exchange.chain.escrow import Deployment, Escrow
+from tip_exchange.chain.rpc import connect
+from tip_exchange.chain.transactions import Call, Journal
+from tip_exchange.commitments import pad_commitment, sellers_proof, sellers_root, submissions_hash
+from tip_exchange.errors import (
+    ChainError,
+    ContractRevert,
+    InsufficientFunds,
+    IntegrityError,
+    StateError,
+    TipError,
+    WrongChain,
+)
+from tip_exchange.settlement import opened_value
+from tip_exchange.types import INVALID, NATIVE_COIN, Phase, Terms
+
+Accounts = Callable[..., LocalAccount]
+REPLY, ROOT, SALT = b"\x0a" * 32, b"\x0b" * 32, b"\x0c" * 32
+PAD, RECORDS = 2**36 - 5, 50
+
+
+@dataclass
+class Market:
+    """An open order, its buyer, two sellers, and somebody else who pushes what anyone may push."""
+
+    escrow: Escrow
+    url: str
+    journal: Journal
+    buyer: LocalAccount
+    sellers: list[LocalAccount]
+    anyone: LocalAccount
+    terms: Terms
+    order_id: bytes
+
+    def submit(self, seller: LocalAccount) -> None:
+        pad_hash = pad_commitment(self.order_id, seller.address, PAD, RECORDS, SALT)
+        self.escrow.submit(seller, self.journal, self.order_id, REPLY, pad_hash, ROOT)
+
+    def reveal(self, seller: LocalAccount) -> None:
+        self.escrow.reveal(self.anyone, self.journal, self.order_id, seller.address, PAD, RECORDS, SALT)
+
+    def attest(self, *values: int) -> None:
+        stored = self.escrow.order(self.order_id).submissions_hash
+        self.escrow.attest(self.buyer, self.journal, self.order_id, stored, values)
+
+    def wait(self, seconds: int = 1000) -> None:
+        nodes.advance_time(self.url, seconds)
+
+    def revert(self, step: Callable[[], object]) -> str:
+        with pytest.raises(ContractRevert) as caught:
+            step()
+        return str(caught.value)
+
+
+@pytest.fixture
+def market(escrow: Escrow, url: str, account: Accounts, journal: Journal) -> Market:
+    buyer, sellers, anyone = account(), [account(), account()], account()
+    terms = make_terms(buyer.address)
+    escrow.open(buyer, journal, terms, 7)
+    return Market(escrow, url, journal, buyer, sellers, anyone, terms, escrow.order_id(terms, 7))
+
+
+def test_an_order_is_paid_out_to_the_last_wei_in_coin(market: Market) -> None:
+    escrow, order_id, journal = market.escrow, market.order_id, market.journal
+    helpful, harmful = market.sellers
+    assert escrow.liabilities() == market.terms.deposit
+    market.submit(helpful)
+    market.submit(harmful)
+    market.wait()
+    market.attest((PAD + 3 * 2**32) % 2**36, (PAD - 9) % 2**36)
+    market.reveal(helpful)
+    market.reveal(harmful)
+
+    order = escrow.order(order_id)
+    assert (order.phase, order.attested, order.reveal_count) == (Phase.REVEALING, True, 2)
+    assert (order.terms, order.nonce, order.submission_count, order.rejected_count) == (market.terms, 7, 2, 0)
+    first, second = escrow.submissions(order_id)
+    assert [first.value, second.value] == [3 * 2**32, -9]
+    assert first.value == opened_value(first.attested or 0, PAD)
+    assert (first.weight, second.weight, order.total_weight) == (3 * 2**32 * RECORDS, 0, first.weight)
+    assert first == escrow.submission(order_id, helpful.address)
+    assert (first.seller, first.index, second.index) == (helpful.address, 0, 1)
+    assert escrow.payout(order_id, helpful.address) == (ETHER, ETHER // 1000)
+    assert escrow.payout(order_id, harmful.address) == (0, ETHER // 1000)
+
+    market.wait(2000)
+    assert escrow.phase(order_id) is Phase.CLAIMING
+    for seller, due in ((helpful, ETHER + ETHER // 1000), (harmful, ETHER // 1000)):
+        before = tokens.balance(escrow.w3, NATIVE_COIN, seller.address)
+        escrow.claim(market.anyone, journal, order_id, seller.address)
+        assert tokens.balance(escrow.w3, NATIVE_COIN, seller.address) - before == due
+    before = tokens.balance(escrow.w3, NATIVE_COIN, market.buyer.address)
+    escrow.refund(market.anyone, journal, order_id)
+    assert tokens.balance(escrow.w3, NATIVE_COIN, market.buyer.address) - before == ETHER // 10 + 3 * ETHER // 1000
+    assert escrow.liabilities() == escrow.w3.eth.get_balance(market.escrow.w3.to_checksum_address(escrow.address)) == 0
+
+
+def test_an_order_in_a_token_is_approved_and_paid_in_it(
+    escrow: Escrow, url: str, account: Accounts, journal: Journal
+) -> None:
+    artifact = compiler.compile_contracts(["contracts/mocks/MockToken.sol"])["MockToken"]
+    buyer, seller = account(), account()
+    made = journal.send(escrow.w3, buyer, Call(None, bytes.fromhex(artifact["bytecode"][2:])), "token")
+    assert made.contract is not None
+    token = made.contract
+    terms = make_terms(buyer.address, token=token)
+    order_id = escrow.order_id(terms, 0)
+
+    with pytest.raises(InsufficientFunds, match=f"holds 0 of the token {token}"):
+        escrow.open(buyer, journal, terms, 0)
+    contract: Any = escrow.w3.eth.contract(escrow.w3.to_checksum_address(token), abi=artifact["abi"])
+    mint = bytes.fromhex(contract.encode_abi("mint", [buyer.address, 3 * terms.deposit])[2:])
+    journal.send(escrow.w3, buyer, Call(token, mint), "mint")
+    # An allowance that another order has left over is set anew.
+    journal.send(escrow.w3, buyer, tokens.approve(token, escrow.address, 5), "leftover")
+    for _ in range(2):
+        escrow.open(buyer, journal, terms, 0)
+    assert escrow.liabilities(token) == tokens.balance(escrow.w3, token, escrow.address) == terms.deposit
+    assert tokens.allowance(escrow.w3, token, buyer.address, escrow.address) == 0
+    escrow.open(buyer, journal, terms, 1)
+    assert escrow.liabilities(token) == 2 * terms.deposit
+
+    pad_hash = pad_commitment(order_id, seller.address, PAD, RECORDS, SALT)
+    escrow.submit(seller, journal, order_id, REPLY, pad_hash, ROOT)
+    nodes.advance_time(url, 1000)
+    escrow.attest(buyer, journal, order_id, escrow.order(order_id).submissions_hash, [(PAD + 1) % 2**36])
+    escrow.reveal(seller, journal, order_id, seller.address, PAD, RECORDS, SALT)
+    nodes.advance_time(url, 2000)
+    escrow.claim(seller, journal, order_id, seller.address)
+    assert tokens.balance(escrow.w3, token, seller.address) == terms.budget + terms.answerFee
+    escrow.refund(buyer, journal, order_id)
+    assert tokens.balance(escrow.w3, token, buyer.address) == 2 * terms.deposit - terms.budget - terms.answerFee
+
+
+def test_what_is_no_token_is_said_to_be_none(escrow: Escrow, account: Accounts, journal: Journal) -> None:
+    buyer = account()
+    for address in (buyer.address, escrow.address):
+        with pytest.raises(ChainError, match="not an ERC-20 token"):
+            escrow.open(buyer, journal, make_terms(buyer.address, token=address), 0)
+
+
+def test_every_event_is_decoded_with_its_place_and_cost(market: Market) -> None:
+    escrow, order_id, journal = market.escrow, market.order_id, market.journal
+    first, second = market.sellers
+    market.submit(first)
+    market.submit(second)
+    escrow.reject(market.buyer, journal, order_id, second.address)
+    market.wait()
+    attested = (PAD + 1) % 2**36
+    market.attest(attested, INVALID)
+    market.reveal(first)
+    market.wait(2000)
+    escrow.claim(market.anyone, journal, order_id, first.address)
+    escrow.refund(market.buyer, journal, order_id)
+
+    found = escrow.events(order_id)
+    kinds = [type(event).__name__ for event in found]
+    assert kinds == ["OrderOpened", "Submitted", "Submitted", "Rejected", "Attested", "Revealed", "Claimed", "Refunded"]
+    opened, submitted, _, rejected, attestation, revealed, claimed, refunded = found
+    assert isinstance(opened, events.OrderOpened)
+    assert (opened.buyer, opened.nonce, opened.terms) == (market.buyer.address, 7, market.terms)
+    pad_hash = pad_commitment(order_id, first.address, PAD, RECORDS, SALT)
+    assert isinstance(submitted, events.Submitted)
+    assert (submitted.seller, submitted.index, submitted.reply_hash) == (first.address, 0, REPLY)
+    assert (submitted.pad_hash, submitted.data_root) == (pad_hash, ROOT)
+    assert isinstance(rejected, events.Rejected)
+    assert (rejected.seller, rejected.sender) == (second.address, market.buyer.address)
+    chain = submissions_hash(bytes(32), first.address, REPLY, pad_hash, ROOT)
+    other = pad_commitment(order_id, second.address, PAD, RECORDS, SALT)
+    assert isinstance(attestation, events.Attested)
+    assert attestation.submissions == submissions_hash(chain, second.address, REPLY, other, ROOT)
+    assert attestation.values == (attested, INVALID)
+    assert isinstance(revealed, events.Revealed)
+    assert (revealed.seller, revealed.pad, revealed.records, revealed.salt) == (first.address, PAD, RECORDS, SALT)
+    assert (revealed.value, revealed.weight, revealed.sender) == (1, RECORDS, market.anyone.address)
+    assert isinstance(claimed, events.Claimed)
+    assert (claimed.seller, claimed.payout, claimed.fee) == (first.address, ETHER, ETHER // 1000)
+    assert isinstance(refunded, events.Refunded)
+    assert refunded.amount == ETHER // 10 + 4 * ETHER // 1000
+    for event in found:
+        receipt = escrow.w3.eth.get_transaction_receipt(event.transaction)  # type: ignore[arg-type]
+        block = escrow.w3.eth.get_block(event.block)
+        assert (event.order_id, event.gas_used, event.timestamp) == (order_id, receipt["gasUsed"], block["timestamp"])
+        assert receipt["blockNumber"] == event.block
+
+
+def test_a_silent_buyer_forfeits_and_the_sellers_keep_their_fees(market: Market) -> None:
+    escrow, order_id, journal = market.escrow, market.order_id, market.journal
+    (seller, _) = market.sellers
+    market.submit(seller)
+    market.wait(2000)
+    assert escrow.order(order_id).phase is Phase.REVEALING
+    market.reveal(seller)
+    escrow.forfeit(market.anyone, journal, order_id)
+    (forfeited,) = [event for event in escrow.events(order_id) if isinstance(event, events.Forfeited)]
+    assert (forfeited.to, forfeited.amount) == (market.terms.forfeitTo, ETHER + ETHER // 10)
+    assert escrow.submission(order_id, seller.address).attested is None
+    market.wait(1000)
+    escrow.refund(market.buyer, journal, order_id)
+    escrow.claim(market.anyone, journal, order_id, seller.address)
+    market.wait(1000)
+    assert "nothing is due to the buyer" in market.revert(lambda: escrow.refund(market.buyer, journal, order_id))
+    assert escrow.liabilities() == 0
+
+
+def test_each_phase_has_a_refund_of_its_own(market: Market) -> None:
+    escrow, order_id, journal = market.escrow, market.order_id, market.journal
+    (seller, _) = market.sellers
+    market.submit(seller)
+    market.wait()
+    market.attest((PAD + 1) % 2**36)
+    market.reveal(seller)
+    market.wait(2000)
+    first = escrow.refund(market.buyer, journal, order_id)
+    assert escrow.refund(market.buyer, journal, order_id).transaction == first.transaction
+    market.wait(1000)
+    assert escrow.phase(order_id) is Phase.CLOSED
+    second = escrow.refund(market.buyer, journal, order_id)
+    assert second.transaction != first.transaction
+    amounts = [event.amount for event in escrow.events(order_id) if isinstance(event, events.Refunded)]
+    assert amounts == [ETHER // 10 + 4 * ETHER // 1000, ETHER + ETHER // 1000]
+
+
+def test_refusals_are_sentences_with_order_seller_and_time(market: Market, tmp_path: Path) -> None:
+    escrow, order_id, journal = market.escrow, market.order_id, market.journal
+    buyer, (seller, late), anyone = market.buyer, market.sellers, market.anyone
+    named, ended = f"order 0x{order_id.hex()}", "which ended at 20"
+    other = Journal(tmp_path / "other")  # does not know what was sent before
+    market.submit(seller)
+
+    refusals = [
+        (lambda: escrow.open(buyer, other, market.terms, 7), f"{named} is open already"),
+        (lambda: escrow.open(anyone, other, market.terms, 8), f"name {buyer.address} as buyer"),
+        (lambda: escrow.submit(seller, other, order_id, REPLY, REPLY, ROOT), f"seller {seller.address} has submitted"),
+        (lambda: escrow.submit(buyer, other, order_id, REPLY, REPLY, ROOT), "cannot sell to itself"),
+        (lambda: escrow.submit(late, other, order_id, bytes(32), REPLY, ROOT), "the hash replyHash is zero"),
+        (lambda: escrow.reject(seller, other, order_id, late.address), f"only the buyer {buyer.address} of {named}"),
+        (lambda: escrow.reject(buyer, other, order_id, late.address), f"seller {late.address} has no submission"),
+        (lambda: escrow.reveal(seller, other, order_id, seller.address, 1, 1, SALT), f"{named} is in phase Submitting"),
+        (lambda: escrow.claim(seller, other, order_id, seller.address), "wait until then"),
+        (lambda: escrow.refund(buyer, other, order_id), f"nothing is due to the buyer of {named}"),
+    ]
+    for step, part in refusals:
+        assert part in market.revert(step)
+
+    market.wait()
+    stored = escrow.order(order_id).submissions_hash
+    for step, part in [
+        (lambda: escrow.submit(late, other, order_id, REPLY, REPLY, ROOT), ended),
+        (lambda: escrow.attest(seller, other, order_id, stored, [1]), "use the buyer's wallet"),
+        (lambda: escrow.attest(buyer, Journal(tmp_path / "a"), order_id, ROOT, [1]), "over submissions 0x0b0b"),
+        (lambda: escrow.attest(buyer, Journal(tmp_path / "b"), order_id, stored, []), "holds 0 values for 1"),
+        (lambda: escrow.attest(buyer, Journal(tmp_path / "c"), order_id, stored, [2**36]), "neither below 2^36"),
+    ]:
+        assert part in market.revert(step)
+    market.attest((PAD + 1) % 2**36)
+    assert "pad, records and salt" in market.revert(
+        lambda: escrow.reveal(seller, other, order_id, seller.address, 1, RECORDS, SALT)
+    )
+    market.reveal(seller)
+    assert "has revealed" in market.revert(
+        lambda: escrow.reveal(seller, other, order_id, seller.address, PAD, RECORDS, SALT)
+    )
+    market.wait(2000)
+    escrow.claim(seller, journal, order_id, seller.address)
+    assert "has been paid" in market.revert(lambda: escrow.claim(seller, other, order_id, seller.address))
+    market.wait(1000)
+    assert ended in market.revert(lambda: escrow.claim(seller, Journal(tmp_path / "d"), order_id, seller.address))
+
+
+def test_only_invited_sellers_get_in(escrow: Escrow, account: Accounts, journal: Journal) -> None:
+    buyer, invited, stranger = account(), [account() for _ in range(3)], account()
+    names = [seller.address for seller in invited]
+    terms = make_terms(buyer.address, sellersRoot=sellers_root(names))
+    order_id = escrow.order_id(terms, 0)
+    escrow.open(buyer, journal, terms, 0)
+    proof = sellers_proof(names, names[1])
+    escrow.submit(invited[1], journal, order_id, REPLY, REPLY, ROOT, proof)
+    with pytest.raises(ContractRevert, match=f"seller {stranger.address} is not on the allow-list"):
+        escrow.submit(stranger, journal, order_id, REPLY, REPLY, ROOT, proof)
+
+
+def test_a_signed_attestation_counts_for_its_order_contract_and_chain_only(market: Market, tmp_path: Path) -> None:
+    escrow, order_id = market.escrow, market.order_id
+    market.submit(market.sellers[0])
+    market.wait()
+    stored, values = escrow.order(order_id).submissions_hash, [(PAD + 1) % 2**36]
+
+    def sign(who: LocalAccount, chain: int, contract: str, order: bytes, numbers: list[int]) -> bytes:
+        return sign_attestation(who, chain, contract, order, stored, numbers)
+
+    buyer, here = market.buyer, (escrow.chain_id, escrow.address, order_id)
+    replayed = [
+        sign(buyer, 1, escrow.address, order_id, values),
+        sign(buyer, escrow.chain_id, buyer.address, order_id, values),
+        sign(buyer, escrow.chain_id, escrow.address, ROOT, values),
+        sign(buyer, *here, [0]),
+        sign(market.anyone, *here, values),
+        b"",
+        b"\x00" * 65,
+    ]
+    for place, signature in enumerate(replayed):
+        relaying = Journal(tmp_path / str(place))
+        with pytest.raises(ContractRevert, match=f"not signed by its buyer {buyer.address}"):
+            escrow.attest_by_signature(market.anyone, relaying, order_id, stored, values, signature)
+    good = sign(buyer, *here, values)
+    assert recover_attester(good, *here, stored, values) == buyer.address
+    assert recover_attester(replayed[3], *here, stored, values) != buyer.address
+    with pytest.raises(IntegrityError, match="malformed"):
+        recover_attester(b"\x01" * 3, *here, stored, values)
+    escrow.attest_by_signature(market.anyone, market.journal, order_id, stored, values, good)
+    assert escrow.order(order_id).attested
+
+
+def test_orders_are_listed_by_buyer_over_any_number_of_blocks(
+    market: Market, account: Accounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "BLOCKS_PER_QUERY", 2)
+    other, ids = account(), [market.order_id]
+    for nonce in range(3):
+        terms = make_terms(other.address)
+        market.escrow.open(other, market.journal, terms, nonce)
+        ids.append(market.escrow.order_id(terms, nonce))
+        rpc(market.escrow.w3, "anvil_mine", "0x5")
+    assert market.escrow.order_ids() == ids
+    assert market.escrow.order_ids(other.address) == ids[1:]
+    assert market.escrow.order_ids(market.anyone.address) == []
+
+
+def test_what_is_not_there_is_said_not_to_be(market: Market) -> None:
+    escrow, nobody = market.escrow, b"\x99" * 32
+    with pytest.raises(ChainError, match=r"no order 0x9999.* at the escrow"):
+        escrow.order(nobody)
+    assert (escrow.phase(nobody), escrow.events(nobody), escrow.submissions(nobody)) == (Phase.NONE, [], [])
+    with pytest.raises(ChainError, match="no submission in order"):
+        escrow.submission(market.order_id, market.anyone.address)
+
+
+def lies(url: str, method: str, change: Callable[[Any], Any]) -> Callable[[str, list[Any]], bytes | None]:
+    """Relay answers: the real node's, with the result of one method changed."""
+
+    def answer(asked: str, parameters: list[Any]) -> bytes | None:
+        if asked != method:
+            return None
+        request = {"jsonrpc": "2.0", "id": 0, "method": asked, "params": parameters}
+        reply = requests.post(url, json=request, timeout=30).json()
+        return json.dumps(reply | {"result": change(reply["result"])}).encode()
+
+    return answer
+
+
+def flip_last(text: str) -> str:
+    return text[:-1] + format(int(text[-1], 16) ^ 1, "x")
+
+
+@pytest.mark.parametrize(
+    ("method", "change", "sentence"),
+    [
+        ("eth_getLogs", lambda logs: [log | {"data": flip_last(log["data"])} for log in logs], "its hash is"),
+        ("eth_getLogs", lambda logs: [log | {"data": log["data"][:-64]} for log in logs], "while reading order"),
+        ("eth_getLogs", lambda logs: [log | {"address": "0x" + "11" * 20} for log in logs], "not asked for"),
+        ("eth_getLogs", lambda logs: [log | {"blockNumber": "0x0"} for log in logs], "not asked for"),
+        ("eth_getLogs", lambda logs: [log | {"topics": log["topics"][:1]} for log in logs], "not asked for"),
+        ("eth_getLogs", lambda logs: logs * 2, "lists no event of opening"),
+        ("eth_getLogs", lambda _: [], "lists no event of opening"),
+        ("eth_getLogs", lambda _: 5, "makes no sense"),
+        ("eth_getLogs", lambda _: None, "makes no sense"),
+        ("eth_getLogs", lambda logs: [{key: log[key] for key in ("address", "topics")} for log in logs], "no sense"),
+        ("eth_getBlockByNumber", lambda _: None, "failed"),
+        ("eth_call", lambda word: word[:100], "while reading order"),
+        ("eth_call", lambda word: word[:2] + "ff" * 64 + word[130:], "while reading order"),
+        ("eth_call", lambda word: flip_last(word[:66]) + word[66:], "stores another buyer"),
+    ],
+)
+def test_a_lying_node_is_caught(market: Market, method: str, change: Callable[[Any], Any], sentence: str) -> None:
+    with relay(market.url, lies(market.url, method, change)) as lying:
+        escrow = Escrow(connect(lying), market.escrow.address)
+        with pytest.raises(TipError, match=sentence):
+            escrow.order(market.order_id)
+
+
+def test_more_logs_than_anyone_needs_are_refused(market: Market, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "MOST_LOGS", 50)
+    flood = lies(market.url, "eth_getLogs", lambda logs: logs * 51)
+    with relay(market.url, flood) as lying, pytest.raises(ChainError, match="more than 50 events"):
+        Escrow(connect(lying), market.escrow.address).order_ids()
+
+
+def test_a_node_that_takes_few_blocks_a_query_is_asked_for_fewer(market: Market) -> None:
+    def picky(method: str, parameters: list[Any]) -> bytes | None:
+        if method != "eth_getLogs":
+            return None
+        if int(parameters[0]["toBlock"], 16) - int(parameters[0]["fromBlock"], 16) < 3:
+            return None
+        return b'{"jsonrpc": "2.0", "id": 0, "error": {"code": -32005, "message": "query returned more than 3 blocks"}}'
+
+    rpc(market.escrow.w3, "anvil_mine", "0x20")
+    with relay(market.url, picky) as node:
+        assert Escrow(connect(node), market.escrow.address).order_ids() == [market.order_id]
+
+
+def test_deployed_code_is_compared_byte_for_byte(escrow: Escrow, account: Accounts) -> None:
+    w3, address = escrow.w3, escrow.address
+    same, detail = runtime_code_matches(w3, address)
+    assert same, detail
+    code = bytearray(w3.eth.get_code(w3.to_checksum_address(address)))
+    references = load_artifact()["immutableReferences"].values()
+    immutables = [place["start"] + place["length"] - 1 for places in references for place in places]
+    assert len(immutables) >= 7
+    for place in (0, 1, len(code) // 2, len(code) - 1, *immutables):
+        changed = bytearray(code)
+        changed[place] ^= 1
+        rpc(w3, "anvil_setCode", address, "0x" + changed.hex())
+        same, detail = runtime_code_matches(w3, address)
+        assert not same
+        assert f"at byte {place}: 0x{changed[place]:02x} instead of 0x{code[place]:02x}" in detail
+    for wrong in (code[:-1], code + b"\0"):
+        rpc(w3, "anvil_setCode", address, "0x" + wrong.hex())
+        assert runtime_code_matches(w3, address)[0] is False
+    # The same bytes at another address are another contract: its domain is not that address's.
+    elsewhere = account().address
+    rpc(w3, "anvil_setCode", elsewhere, "0x" + code.hex())
+    assert runtime_code_matches(w3, elsewhere)[0] is False
+    assert "no code" in runtime_code_matches(w3, account().address)[1]
+
+
+def test_a_deployment_is_a_file_that_finds_the_escrow(escrow: Escrow, w3: Web3, tmp_path: Path) -> None:
+    path = tmp_path / "deployment.json"
+    deployment = Deployment(31337, escrow.address, escrow.first_block, "0x" + "01" * 32)
+    deployment.write(path)
+    assert Deployment.read(path) == deployment
+    assert Escrow.at(w3, Deployment.read(path)).address == escrow.address
+    Deployment(1, escrow.address, 0, "").write(path)
+    with pytest.raises(WrongChain, match=r"on chain 1, but the node at .* serves chain 31337"):
+        Escrow.at(w3, Deployment.read(path))
+    with pytest.raises(StateError, match="there is no"):
+        Deployment.read(tmp_path / "missing.json")
+    for damage in (b"", b"[]", b"{}", b'{"chain_id": 1, "address": "0x12", "block": 1, "transaction": ""}'):
+        path.write_bytes(damage)
+        with pytest.raises(StateError, match="is damaged"):
+            Deployment.read(path)
+
+
+def test_an_address_without_code_is_no_escrow(w3: Web3, account: Accounts) -> None:
+    with pytest.raises(ChainError, match="no contract at"):
+        Escrow(w3, account().address)
