@@ -14,6 +14,7 @@ import {Orders} from "./libraries/Orders.sol";
 import {TermLimits} from "./libraries/TermLimits.sol";
 
 /// @title Escrow of the Trustworthy Influence Protocol
+/// @notice See the interface, which is the specification.
 /// @dev Every step keeps the order Check, Effect, Interaction. The one thing checked after an interaction is a token
 /// deposit, against the change of the liabilities, so a step that re-enters from the token's transfer cannot unbalance
 /// the books.
@@ -132,7 +133,7 @@ contract InfluenceEscrow is IInfluenceEscrow, EIP712 {
 
         // Effect
         seat.rejected = true;
-        order.rejectedCount += 1;
+        ++order.rejectedCount;
         emit Rejected(orderId, seller);
     }
 
@@ -187,8 +188,8 @@ contract InfluenceEscrow is IInfluenceEscrow, EIP712 {
         submission.value = value;
         submission.weight = uint72(weight);
         order.totalWeight += uint80(weight);
-        order.revealCount += 1;
-        if (records >= order.minRecords) order.feesOwed += 1;
+        ++order.revealCount;
+        if (records >= order.minRecords) ++order.feesOwed;
         emit Revealed(orderId, seller, pad, records, salt, value, weight);
     }
 
@@ -206,7 +207,7 @@ contract InfluenceEscrow is IInfluenceEscrow, EIP712 {
         submission.claimed = true;
         order.payoutsLeft -= payout;
         // The fee may be zero and still be owed: the count follows the reveals.
-        if (order.earnedFee(submission)) order.feesOwed -= 1;
+        if (order.earnedFee(submission)) --order.feesOwed;
         emit Claimed(orderId, seller, payout, fee);
         address token = _release(order, amount);
 
@@ -323,8 +324,8 @@ contract InfluenceEscrow is IInfluenceEscrow, EIP712 {
         liabilities[token] -= amount;
     }
 
-    /// @dev Called with `amount` on the books already. Other steps may run inside the transfer; each changes balance and
-    /// liabilities alike.
+    /// @dev Called with `amount` on the books already. Other steps may run inside the transfer; each changes balance
+    /// and liabilities alike.
     function _pull(IERC20 token, uint256 amount) private {
         uint256 balance = token.balanceOf(address(this)) + amount;
         uint256 owed = liabilities[address(token)];

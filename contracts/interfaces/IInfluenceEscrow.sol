@@ -64,7 +64,7 @@ interface IInfluenceEscrow {
     /// @param boxKey Buyer's X25519 public key.
     /// @param projectionSeed Seed of the gradient projections.
     /// @param spotCheckHash Hash of the secret that will draw the rows to open.
-    /// @param sellersRoot Root of the allow-list (OpenZeppelin standard Merkle tree of addresses); zero means everybody.
+    /// @param sellersRoot Root of the allow-list (OpenZeppelin standard Merkle tree of addresses); 0 means everybody.
     struct Terms {
         address buyer;
         address token;
@@ -166,7 +166,9 @@ interface IInfluenceEscrow {
         bytes32 dataRoot;
     }
 
+    /// @notice A buyer opened an order; the only place where all its terms stand.
     event OrderOpened(bytes32 indexed orderId, address indexed buyer, uint256 nonce, Terms terms);
+    /// @notice A seller committed its reply; `index` counts from 0.
     event Submitted(
         bytes32 indexed orderId,
         address indexed seller,
@@ -175,8 +177,11 @@ interface IInfluenceEscrow {
         bytes32 padHash,
         bytes32 dataRoot
     );
+    /// @notice The buyer turned a seller away.
     event Rejected(bytes32 indexed orderId, address indexed seller);
+    /// @notice The buyer attested one padded value per submission, in order of index.
     event Attested(bytes32 indexed orderId, bytes32 submissions, uint64[] values);
+    /// @notice A pad was opened, which fixed the seller's value and weight.
     event Revealed(
         bytes32 indexed orderId,
         address indexed seller,
@@ -186,8 +191,11 @@ interface IInfluenceEscrow {
         int64 value,
         uint256 weight
     );
+    /// @notice A seller was paid.
     event Claimed(bytes32 indexed orderId, address indexed seller, uint256 payout, uint256 fee);
+    /// @notice The buyer was paid back.
     event Refunded(bytes32 indexed orderId, uint256 amount);
+    /// @notice Budget and bond of a silent buyer were paid to `to`.
     event Forfeited(bytes32 indexed orderId, address to, uint256 amount);
 
     /// @notice The terms name another buyer than the sender.
@@ -250,7 +258,7 @@ interface IInfluenceEscrow {
     error NothingToRefund(bytes32 orderId);
     /// @notice The buyer attested, nobody was left to attest to, or the money has gone already.
     error NothingToForfeit(bytes32 orderId);
-    /// @notice The receiver refused the coin.
+    /// @notice The receiver refused the coin. A token that refuses a transfer gives SafeERC20FailedOperation.
     error TransferFailed(address to, uint256 amount);
 
     /// @notice Opens an order and takes its deposit, budget + bond + answerFee * maxSellers. None -> Submitting (warm).
@@ -306,8 +314,9 @@ interface IInfluenceEscrow {
     /// @notice Opens a seller's pad and fixes its value and weight. Revealing (warm), stays there.
     /// @dev `value = attested - pad mod 2^36`, centred in [-2^35, 2^35), or 0 if INVALID or never attested; `weight =
     /// min(max(0, value), valueCap) * min(records, recordsCap)`, or 0 if records < minRecords. With records >=
-    /// minRecords the seller earns the answer fee, whatever the value. Anyone who knows the opening may send it. Reverts
-    /// with UnknownOrder, WrongPhase, NoSubmission, SellerRejected, AlreadyRevealed, PadOutOfRange, WrongOpening.
+    /// minRecords the seller earns the answer fee, whatever the value. Anyone who knows the opening may send it.
+    /// Reverts with UnknownOrder, WrongPhase, NoSubmission, SellerRejected, AlreadyRevealed, PadOutOfRange,
+    /// WrongOpening.
     function reveal(bytes32 orderId, address seller, uint64 pad, uint32 records, bytes32 salt) external;
 
     /// @notice Pays a seller its payout, rounded down, and its answer fee. Claiming (cold).
@@ -316,10 +325,10 @@ interface IInfluenceEscrow {
     function claim(bytes32 orderId, address seller) external;
 
     /// @notice Pays the buyer what is due to it now. Any cold phase; may be called again when more has become due.
-    /// @dev Due are, attested: the bond and the answer fees nobody earned from claimFrom on, with the budget if the
-    /// total weight is 0, and all that is left from claimUntil on. Never attested: the fees nobody earned from claimFrom
-    /// on, and those nobody claimed from claimUntil on. No live seller: everything from submitUntil on. Anyone may push
-    /// it; the money goes to the buyer. Reverts with UnknownOrder, NothingToRefund, TransferFailed.
+    /// @dev Due are, attested: from claimFrom on the bond, the answer fees nobody earned, and the budget if the total
+    /// weight is 0; from claimUntil on all that is left. Never attested: from claimFrom on the fees nobody earned; from
+    /// claimUntil on those nobody claimed. No live seller: from submitUntil on everything. Anyone may push it; the
+    /// money goes to the buyer. Reverts with UnknownOrder, NothingToRefund, TransferFailed.
     function refund(bytes32 orderId) external;
 
     /// @notice Pays budget and bond of an order that was never attested to `forfeitTo`, once. From attestUntil on.

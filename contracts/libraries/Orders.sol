@@ -118,12 +118,15 @@ library Orders {
     /// @notice What is due to the buyer now: what the order holds less what others may still get.
     function refundable(Order storage order) internal view returns (uint128) {
         IInfluenceEscrow.Phase now_ = phase(order);
+        // A phase is compared, which follows from the time but is no time: the deadlines are compared in Timeline.
+        // slither-disable-start timestamp,incorrect-equality
         if (now_ != IInfluenceEscrow.Phase.Claiming && now_ != IInfluenceEscrow.Phase.Closed) return 0;
         uint128 reserved = 0;
         if (now_ == IInfluenceEscrow.Phase.Claiming) {
             reserved += order.feesOwed * order.answerFee;
             if (order.totalWeight != 0) reserved += order.payoutsLeft;
         }
+        // slither-disable-end timestamp,incorrect-equality
         if (order.attestedAt == 0 && !order.forfeited && isLive(order)) reserved += order.budget + order.bond;
         return order.held - reserved;
     }

@@ -3,7 +3,8 @@ pragma solidity 0.8.37;
 
 import {IInfluenceEscrow} from "../interfaces/IInfluenceEscrow.sol";
 
-/// @title What an order's terms must satisfy
+/// @title Limits of an order's terms
+/// @notice Keeps out terms that would overflow, leak the key, or leave somebody no time to act.
 library TermLimits {
     /// @dev Published values are a decryption oracle; a key of the parameter set `wide` is safe for up to ~160 sellers.
     uint256 internal constant MAX_SELLERS = 128;

@@ -4,7 +4,8 @@ pragma solidity 0.8.37;
 import {Address} from "@openzeppelin/contracts/utils/Address.sol";
 import {MockToken} from "./MockToken.sol";
 
-/// @title ERC-20 that calls somebody in the middle of its next transfer and may then move less than it was asked to
+/// @title ERC-20 with a hook
+/// @notice Calls somebody in the middle of its next transfer, and may then move less than it was asked to.
 contract MockHookToken is MockToken {
     address private _target;
     bytes private _call;

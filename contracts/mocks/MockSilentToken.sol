@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-/// @title Token whose transfers return nothing, as the first ones did
+/// @title Token without return values
+/// @notice Its transfers return nothing, as those of the first tokens did.
 contract MockSilentToken {
+    /// @notice Amount of an owner.
     mapping(address owner => uint256 amount) public balanceOf;
+    /// @notice Amount of an owner's that a spender may move.
     mapping(address owner => mapping(address spender => uint256 amount)) public allowance;
 
     /// @notice Creates `amount` for `to`.

@@ -3,7 +3,8 @@ pragma solidity 0.8.37;
 
 import {ERC20} from "@openzeppelin/contracts/token/ERC20/ERC20.sol";
 
-/// @title ERC-20 that anyone may mint
+/// @title Plain ERC-20
+/// @notice Anyone may mint it.
 contract MockToken is ERC20 {
     constructor() ERC20("Mock", "MOCK") {}
 

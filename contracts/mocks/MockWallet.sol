@@ -5,7 +5,8 @@ import {IERC1271} from "@openzeppelin/contracts/interfaces/IERC1271.sol";
 import {Address} from "@openzeppelin/contracts/utils/Address.sol";
 import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 
-/// @title Contract wallet of one owner: sends any call, answers ERC-1271, may refuse coin or call back when paid
+/// @title Contract wallet of one owner
+/// @notice Sends any call, answers ERC-1271, may refuse coin or call back when it is paid.
 contract MockWallet is IERC1271 {
     address private immutable OWNER;
     bool private _refusing;
@@ -19,6 +20,8 @@ contract MockWallet is IERC1271 {
         OWNER = owner;
     }
 
+    // Test double: what happens on arrival is its purpose.
+    // solhint-disable-next-line no-complex-fallback, use-natspec
     receive() external payable {
         if (_refusing) revert Refused();
         if (_target != address(0)) Address.functionCall(_target, _call);
