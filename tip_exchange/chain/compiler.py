@@ -39,7 +39,7 @@ ARTIFACT = Path(__file__).parent / "abi" / "InfluenceEscrow.json"
 REPOSITORY = Path(__file__).parents[2]
 
 _IMPORT = re.compile(r"""^\s*import\s+(?:[^"';]*\sfrom\s+)?["']([^"']+)["']\s*;""", re.MULTILINE)
-_INSTALL_SECONDS = 120
+_INSTALL_SECONDS = 60
 
 
 def native_solc() -> Path | None:
