@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tip_exchange.errors import DataError
-from tip_exchange.influence.models import Layer, ModelFolder
+from tip_exchange.influence.models import Layer, ModelFolder, layer_widths
 from tip_exchange.influence.projection import projection_matrix
 from tip_exchange.influence.records import Record
 
@@ -56,13 +56,6 @@ def checkpoint_dimension(folder: ModelFolder) -> int:
         width_in, width_out = layer_widths(skeleton, layer)
         total += (layer.rank_in or width_in) * (layer.rank_out or width_out)
     return total
-
-
-def layer_widths(model: nn.Module, layer: Layer) -> tuple[int, int]:
-    """Width of a layer's input, the bias's 1 included, and of its output."""
-    module = model.get_submodule(layer.name)
-    assert isinstance(module, nn.Linear)
-    return module.in_features + layer.bias, module.out_features
 
 
 def projected_gradients(

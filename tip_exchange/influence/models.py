@@ -79,13 +79,14 @@ class Valuation:
     """Everything beside the weights that fixes a record's gradient; the content of ``valuation.json``.
 
     ``max_length`` is in tokens, special tokens included. ``label_smoothing`` is that of the loss whose gradient is
-    taken. ``redundancy`` is the scale of :func:`tip_exchange.influence.valuation.mean_clipped_gradient`.
+    taken. Records whose gradients have a cosine of ``repeat_cosine`` or more count once; None counts all.
     """
 
     labels: tuple[str, ...]
     layers: tuple[Layer, ...]
     max_length: int = 64
     label_smoothing: float = 0.0
+    repeat_cosine: float | None = 0.85
     text_column: str = "text"
     label_column: str = "label"
 
@@ -125,12 +126,16 @@ class Valuation:
         require(len(set(self.labels)) == len(self.labels), "labels must differ from one another")
         require(_is_int(self.max_length, 3, MAX_LENGTH), f"max_length must be 3 to {MAX_LENGTH}")
         require(_is_number(self.label_smoothing) and 0 <= self.label_smoothing < 1, "label_smoothing must be in [0, 1)")
+        repeat = self.repeat_cosine
+        require(repeat is None or (_is_number(repeat) and 0 < repeat <= 1), "repeat_cosine must be in (0, 1] or null")
         columns = (self.text_column, self.label_column)
         require(all(isinstance(c, str) and c for c in columns), "text_column and label_column must be strings")
         require(0 < len(self.layers) <= 10_000, "layers must not be empty")
         require(len({layer.name for layer in self.layers}) == len(self.layers), "a layer is named twice")
         for layer in self.layers:
-            require(isinstance(layer.name, str) and isinstance(layer.bias, bool), "a layer needs a name and a bias flag")
+            require(
+                isinstance(layer.name, str) and isinstance(layer.bias, bool), "a layer needs a name and a bias flag"
+            )
             ranks = (layer.rank_in, layer.rank_out)
             require(
                 all(r is None or _is_int(r, 1, _MAX_CONFIG_INTEGER) for r in ranks), f"{layer.name} has a wrong rank"
@@ -165,7 +170,9 @@ class ModelFolder:
         try:
             tokenizer = Tokenizer.from_file(str(path / "tokenizer.json"))
         except Exception as error:  # the library raises plain Exception
-            raise ModelError(f"{path / 'tokenizer.json'} is not a usable tokenizer ({error}); ask the buyer.") from error
+            raise ModelError(
+                f"{path / 'tokenizer.json'} is not a usable tokenizer ({error}); ask the buyer."
+            ) from error
         valuation = Valuation.from_json(contents["valuation.json"], str(path / "valuation.json"))
         tokenizer.no_padding()
         tokenizer.enable_truncation(valuation.max_length)
@@ -178,6 +185,7 @@ class ModelFolder:
             tokenizer=tokenizer,
         )
         folder._check_weights()
+        folder._check_tokens()
         return folder
 
     @property
@@ -195,7 +203,7 @@ class ModelFolder:
         model = _build(self.architecture, self.config, len(self.valuation.labels), str(self.path))
         copy_tensors(model, self._tensors(_BASE))
         self.apply_checkpoint(model, 0)
-        return model.eval().requires_grad_(False)
+        return model.train(False).requires_grad_(False)
 
     def load_checkpoint(self, index: int) -> nn.Module:
         """A fresh model at checkpoint ``index``: float32, evaluation mode, every parameter frozen."""
@@ -231,6 +239,22 @@ class ModelFolder:
                 tensors[key] = tensor
         return tensors
 
+    def _check_tokens(self) -> None:
+        """Token ids and positions against the embedding tables they index."""
+        config = ARCHITECTURES[self.architecture][0](**_kept(self.config))
+        vocabulary = int(getattr(config, "vocab_size", 0))
+        positions = int(getattr(config, "max_position_embeddings", 0))
+        if self.architecture.startswith("Roberta"):
+            positions -= self.pad_token + 1  # RoBERTa's positions start behind the padding id
+        if not 0 <= self.pad_token < vocabulary:
+            raise ModelError(f"{self.path / 'config.json'}: pad_token_id {self.pad_token} is not in the vocabulary.")
+        if max(self.tokenizer.get_vocab(with_added_tokens=True).values(), default=0) >= vocabulary:
+            raise ModelError(
+                f"{self.path / 'tokenizer.json'} has tokens beyond the model's {vocabulary}; ask the buyer."
+            )
+        if self.valuation.max_length > positions:
+            raise ModelError(f"{self.path / 'valuation.json'}: max_length exceeds the model's {positions} positions.")
+
     def _check_weights(self) -> None:
         """Names, shapes and types of all tensors against the architecture, before anything large is allocated."""
         skeleton = self.skeleton()
@@ -249,9 +273,7 @@ class ModelFolder:
         for layer in self.valuation.layers:
             if layer.name not in linear:
                 raise ModelError(f"{self.path / 'valuation.json'}: {layer.name!r} is no linear layer of the model.")
-            module = skeleton.get_submodule(layer.name)
-            assert isinstance(module, nn.Linear)
-            widths = (module.in_features + layer.bias, module.out_features)
+            widths = layer_widths(skeleton, layer)
             if any(r is not None and r > w for r, w in zip((layer.rank_in, layer.rank_out), widths, strict=True)):
                 raise ModelError(f"{self.path / 'valuation.json'}: a rank of {layer.name!r} exceeds the layer's width.")
 
@@ -329,6 +351,12 @@ def copy_tensors(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     model.load_state_dict(dict(tensors), strict=False)
 
 
+def layer_widths(model: nn.Module, layer: Layer) -> tuple[int, int]:
+    """Width of a linear layer's input, the bias's 1 included, and of its output."""
+    weight = model.get_parameter(layer.name + ".weight")
+    return weight.shape[1] + layer.bias, weight.shape[0]
+
+
 def build_model(config: Mapping[str, Any], labels: int, where: str) -> nn.Module:
     """A freshly initialised model of an allow-listed architecture.
 
@@ -340,12 +368,18 @@ def build_model(config: Mapping[str, Any], labels: int, where: str) -> nn.Module
 
 def _build(architecture: str, config: Mapping[str, Any], labels: int, where: str) -> nn.Module:
     config_class, model_class = ARCHITECTURES[architecture]
-    ignored = {"num_labels", "id2label", "label2id", "architectures", "attn_implementation", "dtype", "torch_dtype"}
-    kept = {key: value for key, value in config.items() if key not in ignored and not key.startswith("_")}
     try:
-        return model_class(config_class(**kept, num_labels=labels))
+        return model_class(config_class(**_kept(config), num_labels=labels))  # type: ignore[call-arg]
     except Exception as error:
-        raise ModelError(f"{where}: config.json does not describe a {architecture} ({error}); ask the buyer.") from error
+        raise ModelError(
+            f"{where}: config.json does not describe a {architecture} ({error}); ask the buyer."
+        ) from error
+
+
+def _kept(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a configuration that shapes the model; the number of labels comes from ``valuation.json``."""
+    ignored = {"num_labels", "id2label", "label2id", "architectures", "attn_implementation", "dtype", "torch_dtype"}
+    return {key: value for key, value in config.items() if key not in ignored and not key.startswith("_")}
 
 
 def _architecture(config: Mapping[str, Any], where: Path) -> str:
@@ -383,7 +417,9 @@ def _read_json(path: Path) -> dict[str, Any]:
 def _refuse_remote_code(content: Mapping[str, Any], where: Path) -> None:
     for key in ("auto_map", "custom_pipelines", "trust_remote_code"):
         if content.get(key):
-            raise ModelError(f"{where} asks for remote code ({key}); such models are refused, use a built-in architecture.")
+            raise ModelError(
+                f"{where} asks for remote code ({key}); such models are refused, use a built-in architecture."
+            )
 
 
 def _shapes(path: Path) -> dict[str, tuple[int, ...]]:

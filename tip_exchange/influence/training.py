@@ -94,7 +94,7 @@ class FineTuner:
             or any(name.startswith(f"bert.encoder.layer.{i}.") for i in range(self._frozen, depth))
         ]
         self._initial = {name: self.model.get_parameter(name).detach().clone() for name in self._trained}
-        self.model.requires_grad_(False).eval()
+        self.model.requires_grad_(False).train(False)
 
     def encode(self, records: Sequence[Record]) -> EncodedRecords:
         """Run the frozen part once.
@@ -139,7 +139,7 @@ class FineTuner:
                 logits = self._logits(data, rows, generator)
                 loss = functional.cross_entropy(logits, data.labels[rows], label_smoothing=recipe.label_smoothing)
                 optimizer.zero_grad()
-                loss.backward()
+                torch.autograd.backward(loss)
                 optimizer.step()
                 schedule.step()
         self.model.requires_grad_(False)
@@ -182,7 +182,7 @@ class FineTuner:
         for layer in layers[:-1]:
             hidden = _bert_layer(layer, hidden, mask, drop)
         first = _bert_layer(layers[-1], hidden, mask, drop, queries=1)
-        pooled = torch.tanh(self.model.bert.pooler.dense(first[:, 0]))
+        pooled = torch.tanh(self.model.get_submodule("bert.pooler.dense")(first[:, 0]))
         logits: Tensor = self.model.classifier(drop(pooled))
         return logits
 
@@ -267,7 +267,9 @@ def load_pretrained(
         tokenizer = Tokenizer.from_file(str(base_folder / "tokenizer.json"))
         weights = load_file(base_folder / "model.safetensors")
     except (OSError, ValueError, SafetensorError) as error:
-        raise ModelError(f"{base_folder} is not a readable BERT folder ({error}); give one with safetensors.") from error
+        raise ModelError(
+            f"{base_folder} is not a readable BERT folder ({error}); give one with safetensors."
+        ) from error
     except Exception as error:  # tokenizers raises plain Exception
         raise ModelError(f"{base_folder / 'tokenizer.json'} is not a usable tokenizer ({error}).") from error
     if config.get("model_type") != "bert":
@@ -276,7 +278,8 @@ def load_pretrained(
     if hidden_layers is not None:
         config["num_hidden_layers"] = hidden_layers
     model = build_model(config, labels, str(base_folder))
-    assert isinstance(model, BertForSequenceClassification)
+    if not isinstance(model, BertForSequenceClassification) or model.bert.pooler is None:
+        raise ModelError(f"{base_folder} holds no BERT with a pooler; fine-tuning here needs one.")
     copy_tensors(model, _named_for(model, weights, base_folder))
     return config, model, tokenizer
 
@@ -313,7 +316,7 @@ def _bert_layer(
     attention, own = layer.attention.self, hidden[:, :queries]
 
     def heads(x: Tensor) -> Tensor:
-        return x.unflatten(-1, (attention.num_attention_heads, -1)).transpose(1, 2)
+        return x.view(*x.shape[:2], attention.num_attention_heads, -1).transpose(1, 2)
 
     mixed = functional.scaled_dot_product_attention(
         heads(attention.query(own)), heads(attention.key(hidden)), heads(attention.value(hidden)), attn_mask=mask

@@ -1,0 +1,198 @@
+"""The two vectors whose inner product is a valuation.
+
+Buyer:  v = (F + λI)⁻¹ ∇L_val at every checkpoint, concatenated, scaled to norm 1. Nothing of a seller enters it.
+Seller: x = mean of clip(g_i)/C over its distinct records, norm at most 1.
+Value:  ⟨v, x⟩. Adding a record moves the weights by −H⁻¹g, so validation loss falls by ∇L_valᵀ H⁻¹ g to first order
+        (Koh & Liang, 2017): positive means helpful. The value times the number of distinct records is what the whole
+        set is worth.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tip_exchange.errors import DataError, InputError
+from tip_exchange.influence.curvature import DampedFisher
+from tip_exchange.influence.gradients import (
+    BATCH_TOKENS,
+    Progress,
+    checkpoint_gradients,
+    dimension,
+    projected_gradients,
+)
+from tip_exchange.influence.models import ModelFolder
+from tip_exchange.influence.records import Record, record_bytes
+from tip_exchange.influence.repeats import DistinctRecords
+
+Curvature = Literal["sampled", "empirical", "identity"]
+"""Fisher with labels drawn from the model, Fisher with the records' own labels, or none."""
+
+CLIP_PERCENTILE = 99.0
+MAX_FISHER_RECORDS = 2_000
+"""Most records the Fisher is taken over; of more, an even selection."""
+
+
+@dataclass(frozen=True)
+class BuyerQuery:
+    """What a buyer puts into an order.
+
+    ``direction`` is float64 (d,) of norm 1 and gets encrypted; ``clip_norm`` is public.
+    """
+
+    direction: NDArray[np.float64]
+    clip_norm: float
+
+
+@dataclass(frozen=True)
+class SellerVector:
+    """What a seller evaluates the query on.
+
+    ``mean`` is float64 (d,), norm ≤ 1. ``kept`` indexes the distinct records among those given, in the order in which
+    they are to be declared. ``clipped`` counts those of them whose gradient exceeded the clip norm.
+    """
+
+    mean: NDArray[np.float64]
+    kept: tuple[int, ...]
+    given: int
+    clipped: int
+
+
+def buyer_query(
+    folder: ModelFolder,
+    training: Sequence[Record],
+    validation: Sequence[Record],
+    seed: bytes,
+    *,
+    curvature: Curvature = "sampled",
+    damping: float = 1.0,
+    label_seed: int = 0,
+    batch_tokens: int = BATCH_TOKENS,
+    progress: Progress | None = None,
+) -> BuyerQuery:
+    """The buyer's direction and clip norm, from its own records alone.
+
+    Memory holds the buyer's gradients at one checkpoint: 8·(n_training + n_validation)·d/K bytes.
+
+    Args:
+        folder: the buyer's model.
+        training: what its checkpoints were trained on.
+        validation: what it wants to do better on.
+        seed: 32 bytes, the order's projection seed.
+        curvature: what the validation gradient is divided by.
+        damping: in multiples of the mean eigenvalue; see :mod:`tip_exchange.influence.curvature`.
+        label_seed: seed of the sampled labels.
+        batch_tokens: size of a batch in tokens.
+        progress: called with (records done, records in all), a record counting once for every checkpoint.
+
+    Raises:
+        DataError: a set is empty, or the validation gradient vanishes.
+        InputError: the damping is not positive.
+    """
+    if not training or not validation:
+        raise DataError("The buyer needs at least one training and one validation record; give both files.")
+    own = [*training, *validation]
+    generator = np.random.default_rng(label_seed)
+    squared = np.zeros(len(own))
+    parts = []
+    for k in range(folder.checkpoints):
+        points = generator.random(len(own)) if curvature == "sampled" else None
+        true, drawn = checkpoint_gradients(
+            folder, k, own, seed, sampled=points, batch_tokens=batch_tokens, progress=_after(progress, k, folder, own)
+        )
+        squared += np.einsum("nd,nd->n", true, true, dtype=np.float64)
+        gradient = true[len(training) :].mean(axis=0, dtype=np.float64)
+        if curvature != "identity":
+            rows = drawn if curvature == "sampled" else true
+            if len(rows) > MAX_FISHER_RECORDS:
+                rows = rows[np.linspace(0, len(rows) - 1, MAX_FISHER_RECORDS).round().astype(np.intp)]
+            gradient = DampedFisher(rows, damping).solve(gradient)
+        parts.append(gradient)
+    direction = np.concatenate(parts)
+    norm = float(np.linalg.norm(direction))
+    if not (np.isfinite(norm) and norm > 0):
+        raise DataError("The validation loss has no gradient at this model, so nothing can improve it; check the data.")
+    return BuyerQuery(direction / norm, clip_norm(np.sqrt(squared)))
+
+
+def clip_norm(norms: NDArray[np.float64]) -> float:
+    """C: the 99th percentile of the buyer's own gradient norms, training and validation, over all checkpoints.
+
+    Raises:
+        DataError: there are no norms, or it would be zero.
+    """
+    norm = float(np.percentile(norms, CLIP_PERCENTILE)) if len(norms) else 0.0
+    if not (np.isfinite(norm) and norm > 0):
+        raise DataError("The buyer's gradients are all zero or not finite, so there is no clip norm; check the model.")
+    return norm
+
+
+def mean_clipped_gradient(
+    folder: ModelFolder,
+    records: Sequence[Record],
+    seed: bytes,
+    clip_norm: float,
+    *,
+    batch_tokens: int = BATCH_TOKENS,
+    progress: Progress | None = None,
+) -> SellerVector:
+    """Mean over a seller's distinct records of g_i · min(1, C/‖g_i‖) / C.
+
+    Records are taken shortest first and by hash among equals, so neither the file's order nor the batch size changes
+    the result beyond rounding. Memory: one batch, and 4 KiB for every distinct record.
+
+    Args:
+        folder: the buyer's model, its hash checked.
+        records: the seller's, at least one.
+        seed: 32 bytes, the order's projection seed.
+        clip_norm: C of the order.
+        batch_tokens: size of a batch in tokens.
+        progress: called with (records done, records in all).
+
+    Raises:
+        DataError: there are no records.
+        InputError: the clip norm is not a positive number.
+    """
+    if not (np.isfinite(clip_norm) and clip_norm > 0):
+        raise InputError(f"A clip norm must be a positive number, not {clip_norm}; take it from the order.")
+    order = canonical_order(records)
+    d = dimension(folder)
+    distinct = DistinctRecords(seed, d, folder.valuation.repeat_cosine)
+    total = np.zeros(d)
+    kept: list[int] = []
+    clipped = 0
+    blocks = projected_gradients(
+        folder, [records[i] for i in order], seed, batch_tokens=batch_tokens, progress=progress
+    )
+    for indices, rows in blocks:
+        admitted = distinct.admit(rows)
+        rows = rows[admitted]
+        norms = np.sqrt(np.einsum("nd,nd->n", rows, rows, dtype=np.float64))
+        scales = 1.0 / np.maximum(norms, clip_norm)
+        total += scales @ rows
+        clipped += int((norms > clip_norm).sum())
+        kept += [order[i] for i in indices[admitted]]
+    mean = total / len(kept)
+    # rounding alone can lift the norm above 1, by less than 1e-6
+    return SellerVector(mean / max(1.0, float(np.linalg.norm(mean))), tuple(kept), len(records), clipped)
+
+
+def canonical_order(records: Sequence[Record]) -> list[int]:
+    """Indices of the records, shortest first, equal lengths by SHA-256 of their canonical bytes."""
+    keys = []
+    for index, record in enumerate(records):
+        content = record_bytes(record)
+        keys.append((len(content), hashlib.sha256(content).digest(), index))
+    return [index for _, _, index in sorted(keys)]
+
+
+def _after(progress: Progress | None, k: int, folder: ModelFolder, own: Sequence[Record]) -> Progress | None:
+    """Progress within checkpoint k as progress over all checkpoints."""
+    if progress is None:
+        return None
+    return lambda done, total: progress(k * total + done, folder.checkpoints * len(own))
