@@ -73,7 +73,7 @@ WIDE = ParameterSet(
     S=2**17,
     flood_bits=77,
 )
-"""116-bit data modulus at N = 8192: at SEAL's 128-bit security table with the key prime included."""
+"""116-bit data modulus at N = 8192; 176 bits with the key prime, of the 218 in SEAL's table for 128-bit security."""
 
 PARAMETER_SETS = {WIDE.number: WIDE}
 

@@ -25,9 +25,7 @@ from tip_exchange.encryption.parameters import ParameterSet
 from tip_exchange.errors import ParameterError
 
 _HEADER = struct.Struct("<HBBBBHQ")
-_SEED_INFO_BYTES = 17 + 64 + 16
 _BLAKE2XB = 1
-_MAX_SAVED_BYTES = 64 * 2**20
 
 
 def _header(size: int) -> bytes:

@@ -1,0 +1,207 @@
+"""An encrypted valuation is the exact integer inner product plus the pad, and its noise stays within the bound."""
+
+from dataclasses import replace
+from fractions import Fraction
+from functools import cache
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tip_exchange.encryption.decryption import decrypt, phase
+from tip_exchange.encryption.packing import (
+    Coefficients,
+    Vector,
+    fixed_point,
+    gradient_polynomials,
+    inner_product,
+    query_polynomials,
+    unit,
+)
+from tip_exchange.encryption.parameters import ERROR_BOUND, WIDE, noise_budget, parameter_set
+from tip_exchange.encryption.query import EncryptedQuery, encrypt_query
+from tip_exchange.encryption.scoring import new_pad, value_data_set
+from tip_exchange.encryption.seal import Seal, seal
+from tip_exchange.encryption.wire import Query, Reply, decode_query, encode_reply
+from tip_exchange.errors import DataError, ParameterError
+from tip_exchange.settlement import centred, opened_value
+
+DIMENSIONS = [1, 512, 8191, 8192, 8193, 20000]
+QUERY_KINDS = ["gaussian", "one-hot", "constant", "heavy-tailed"]
+GRADIENT_KINDS = [*QUERY_KINDS, "aligned", "anti-aligned", "zero", "last entry"]
+
+
+def vector(kind: str, dimension: int, seed: int, query: Vector | None = None) -> Vector:
+    rng = np.random.default_rng(seed)
+    if kind in ("aligned", "anti-aligned"):
+        assert query is not None
+        return query if kind == "aligned" else -query
+    made = {
+        "gaussian": rng.standard_normal(dimension),
+        "one-hot": -np.eye(1, dimension, dimension // 2)[0],
+        "last entry": np.eye(1, dimension, dimension - 1)[0],
+        "constant": np.ones(dimension),
+        "heavy-tailed": rng.standard_cauchy(dimension),
+        "zero": np.zeros(dimension),
+    }[kind]
+    return made if kind == "zero" else unit(made, kind)
+
+
+@cache
+def published(kind: str, dimension: int) -> tuple[Vector, Coefficients, EncryptedQuery, Query]:
+    entries = vector(kind, dimension, 1)
+    integers = fixed_point(entries, WIDE, "query")
+    made = encrypt_query(integers, WIDE)
+    return entries, integers, made, decode_query(made.blob, parameters=WIDE, dimension=dimension)
+
+
+def phase_error(reply: Reply, made: EncryptedQuery, message: int) -> Fraction:
+    """Phase minus q0/t times the message, as a fraction in units of the ciphertext."""
+    modulus = WIDE.t * WIDE.q0
+    error = (WIDE.t * phase(reply, made.secret_key, WIDE) - WIDE.q0 * message) % modulus
+    return Fraction(error - modulus if error > modulus // 2 else error, WIDE.t)
+
+
+@pytest.mark.parametrize("kind", QUERY_KINDS)
+@pytest.mark.parametrize("dimension", DIMENSIONS)
+def test_a_valuation_is_the_exact_inner_product_and_its_noise_is_bounded(dimension: int, kind: str) -> None:
+    entries, integers, made, query = published(kind, dimension)
+    budget = noise_budget(WIDE, dimension)
+    for gradient_kind in GRADIENT_KINDS:
+        gradient = fixed_point(vector(gradient_kind, dimension, 2, entries), WIDE, "gradient")
+        pad = new_pad(WIDE)
+        reply = value_data_set(query, gradient, pad)
+        attested = decrypt(encode_reply(reply), made.secret_key, WIDE)
+        expected = inner_product(integers, gradient)
+        assert attested == (expected + pad) % WIDE.t, gradient_kind
+        assert opened_value(attested, pad) == centred(expected), gradient_kind
+        assert abs(phase_error(reply, made, expected + pad)) <= budget.after_switch < budget.allowed, gradient_kind
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.data())
+def test_small_integer_vectors_are_valued_exactly(data: st.DataObject) -> None:
+    entry = st.integers(-18000, 18000)
+    query_entries = data.draw(st.lists(entry, min_size=1, max_size=50))
+    gradient_entries = data.draw(st.lists(entry, min_size=len(query_entries), max_size=len(query_entries)))
+    pad = data.draw(st.integers(0, WIDE.t - 1))
+    integers, gradient = np.array(query_entries, np.int64), np.array(gradient_entries, np.int64)
+    made = encrypt_query(integers, WIDE)
+    query = decode_query(made.blob, parameters=WIDE, dimension=integers.size)
+    expected = sum(x * y for x, y in zip(query_entries, gradient_entries, strict=True)) + pad
+    reply = encode_reply(value_data_set(query, gradient, pad))
+    assert decrypt(reply, made.secret_key, WIDE) == expected % WIDE.t
+
+
+@pytest.mark.parametrize("dimension", [512, 20000])
+def test_fixed_point_keeps_the_order_of_sellers(dimension: int) -> None:
+    """Sellers with and without something in common with the query; Pearson against float64."""
+    entries, _, made, query = published("gaussian", dimension)
+    rng = np.random.default_rng(dimension)
+    floats, values = [], []
+    for seller in range(30):
+        noise = unit(rng.standard_normal(dimension), "noise")
+        gradient = unit(noise + 0.1 * (seller % 3 - 1) * entries, "gradient") * rng.uniform(0.05, 1)
+        reply = value_data_set(query, fixed_point(gradient, WIDE, "gradient"), 0)
+        floats.append(float(entries @ gradient))
+        values.append(opened_value(decrypt(encode_reply(reply), made.secret_key, WIDE), 0) / WIDE.S**2)
+    assert np.corrcoef(floats, values)[0, 1] >= 0.9999
+    assert np.abs(np.array(floats) - values).max() < 2 * dimension**0.5 / WIDE.S
+
+
+def test_a_million_entries_are_valued_exactly() -> None:
+    rng = np.random.default_rng(4)
+    integers, gradient = (fixed_point(unit(rng.standard_normal(10**6), "x"), WIDE, "x") for _ in range(2))
+    made = encrypt_query(integers, WIDE)
+    query = decode_query(made.blob, parameters=WIDE, dimension=10**6)
+    value = opened_value(decrypt(encode_reply(value_data_set(query, gradient, 9)), made.secret_key, WIDE), 9)
+    assert value == inner_product(integers, gradient)
+
+
+def test_the_flood_is_in_every_reply() -> None:
+    """After the switch the noise is uniform with half width 2^77 / q1; without a flood its deviation would be 21."""
+    _, integers, made, query = published("gaussian", 512)
+    gradient = np.zeros(512, np.int64)
+    gradient[0] = 1
+    value = int(integers[0])
+    errors = np.array([float(phase_error(value_data_set(query, gradient, 0), made, value)) for _ in range(200)])
+    width = 2**WIDE.flood_bits / WIDE.q1
+    assert errors.std() == pytest.approx(width / 3**0.5, rel=0.2)
+    assert abs(errors.mean()) < 6 * width / (3 * errors.size) ** 0.5
+    assert np.abs(errors).max() <= width + (WIDE.N + 1) / 2
+
+
+def test_the_bound_leaves_two_bits_and_hides_to_2_to_the_minus_55() -> None:
+    for dimension in (1, 512, 10**6, 10**8):
+        budget = noise_budget(WIDE, dimension)
+        assert budget.margin_bits > 1.95
+        assert budget.distance_bits > 55
+        root = dimension**0.5
+        assert budget.evaluation >= ERROR_BOUND * (WIDE.S * root + dimension / 2 + 2 * WIDE.N)
+        assert (WIDE.S + root / 2) ** 2 < WIDE.t / 2
+
+
+def test_the_primes_add_no_rounding_that_depends_on_a_vector() -> None:
+    assert WIDE.q0 % WIDE.t == WIDE.q1 % WIDE.t == 1
+    assert WIDE.q0.bit_length() == 56
+    assert WIDE.q1.bit_length() == 60
+    assert all((prime - 1) % (2 * WIDE.N) == 0 for prime in (WIDE.q0, WIDE.q1, WIDE.key_prime))
+
+
+@pytest.mark.parametrize("dimension", [0, -1, 10**8 + 1])
+def test_a_dimension_outside_the_derivation_is_refused(dimension: int) -> None:
+    with pytest.raises(ParameterError, match=r"outside \[1, 100000000\].*lower the rank"):
+        noise_budget(WIDE, dimension)
+
+
+@pytest.mark.parametrize(("change", "sentence"), [({"flood_bits": 80}, "may be off"), ({"S": 2**18}, "may wrap")])
+def test_a_set_whose_bound_does_not_hold_is_refused(change: dict[str, int], sentence: str) -> None:
+    with pytest.raises(ParameterError, match=sentence):
+        noise_budget(replace(WIDE, **change), 512)
+
+
+def test_seal_refuses_a_set_below_128_bits_of_security() -> None:
+    seal(WIDE)
+    with pytest.raises(ParameterError, match=r"set wide: SEAL says .* security standard"):
+        Seal(replace(WIDE, N=4096))
+
+
+def test_an_unknown_set_is_refused_by_number() -> None:
+    assert parameter_set(1) is WIDE
+    with pytest.raises(ParameterError, match=r"set 2 is unknown.*knows 1 \(wide\)"):
+        parameter_set(2)
+
+
+def test_coefficient_n_minus_one_of_the_blocks_is_the_inner_product() -> None:
+    rng = np.random.default_rng(3)
+    x, y = rng.integers(-9, 10, (2, 20000))
+    left, right = query_polynomials(x, WIDE), gradient_polynomials(y, WIDE)
+    assert left.shape == right.shape == (3, WIDE.N)
+    top = sum(int(np.convolve(a, b)[WIDE.N - 1]) for a, b in zip(left, right, strict=True))
+    assert top == inner_product(x, y) == int(x @ y)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_an_entry_that_is_no_number_is_named(bad: float) -> None:
+    with pytest.raises(DataError, match="gradient of seller 3: entry 2 is not a finite"):
+        fixed_point(np.array([0.0, 0.5, bad]), WIDE, "gradient of seller 3")
+    with pytest.raises(DataError, match="query"):
+        unit(np.array([1.0, bad]), "query")
+
+
+def test_a_vector_over_norm_one_or_of_norm_zero_is_refused() -> None:
+    with pytest.raises(DataError, match=r"gradient: norm 1\.1 exceeds 1"):
+        fixed_point(np.array([1.1]), WIDE, "gradient")
+    with pytest.raises(DataError, match=r"query: its norm is 0\.0"):
+        unit(np.zeros(4), "query")
+    assert fixed_point(np.array([1.0, -0.0]), WIDE, "x").tolist() == [2**17, 0]
+
+
+def test_a_gradient_of_another_dimension_or_a_pad_out_of_range_is_refused() -> None:
+    query = published("gaussian", 512)[3]
+    with pytest.raises(ValueError, match=r"513 entries .* query of 512"):
+        value_data_set(query, np.zeros(513, np.int64), 0)
+    for pad in (-1, WIDE.t):
+        with pytest.raises(ValueError, match=f"pad {pad}"):
+            value_data_set(query, np.zeros(512, np.int64), pad)
