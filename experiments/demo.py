@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments import icd_market
-from tip_exchange.encryption.packing import fixed_point, inner_product, unit
+from tip_exchange.encryption.packing import fixed_point, inner_product
 from tip_exchange.encryption.parameters import WIDE
 
 BUDGET, BOND, FEE = "10ether", "2ether", "0.01ether"
@@ -137,13 +137,13 @@ def _trade(
         utilities = icd_market.true_utilities(market, seed)
 
     direction = np.load(stage.folder / "buyer/orders/coding/direction.npy")
-    query = fixed_point(unit(direction, "direction"), WIDE, "direction")
+    query = fixed_point(direction, WIDE, "direction")
     exact, plain = True, []
     for name in names:
         (gradient_file,) = (stage.folder / name / "submissions").glob("*/gradient.npy")
         gradient = np.load(gradient_file)
         exact &= inner_product(query, fixed_point(gradient, WIDE, name)) == revealed[name]["value"]
-        plain.append(float(unit(direction, "direction") @ gradient))
+        plain.append(float(direction @ gradient))
     values = [revealed[name]["value"] for name in names]
     total = sum(answer["weight"] for answer in revealed.values())
     rows = [

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from vectors import unit
 
 from tip_exchange.encryption.keys import TernaryKey
 from tip_exchange.encryption.packing import (
@@ -18,7 +19,6 @@ from tip_exchange.encryption.packing import (
     fixed_point,
     gradient_polynomials,
     query_polynomials,
-    unit,
 )
 from tip_exchange.encryption.parameters import WIDE
 from tip_exchange.encryption.query import encrypt_query, expand_a
@@ -127,7 +127,7 @@ def evaluate(
 
 
 def random_gradient(dimension: int, seed: int) -> Coefficients:
-    made = unit(np.random.default_rng(seed).standard_normal(dimension), "gradient")
+    made = unit(np.random.default_rng(seed).standard_normal(dimension))
     return fixed_point(made, WIDE, "gradient")
 
 

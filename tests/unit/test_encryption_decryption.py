@@ -9,11 +9,12 @@ import tenseal.sealapi as sealapi
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from vectors import unit
 
 from tip_exchange.encryption import seal as bridge
 from tip_exchange.encryption.decryption import decrypt, phase, round_phase
 from tip_exchange.encryption.keys import TernaryKey
-from tip_exchange.encryption.packing import fixed_point, unit
+from tip_exchange.encryption.packing import fixed_point
 from tip_exchange.encryption.parameters import WIDE
 from tip_exchange.encryption.scoring import value_data_set
 from tip_exchange.encryption.seal import seal
@@ -56,11 +57,11 @@ def keys() -> tuple[Any, TernaryKey]:
 def test_the_integer_decryption_equals_seals_on_real_replies(keys: tuple[Any, TernaryKey]) -> None:
     seal_key, key = keys
     rng = np.random.default_rng(1)
-    entries = fixed_point(unit(rng.standard_normal(N), "query"), WIDE, "query")
+    entries = fixed_point(unit(rng.standard_normal(N)), WIDE, "query")
     zero, block = (Block(*seal(WIDE).encrypt(seal_key, plain)) for plain in (np.zeros(N, np.int64), entries))
     query = Query(WIDE, N, (zero,), (block,))
     for pad in (0, 1, t // 2, t - 1, 123456789012 % t):
-        gradient = fixed_point(unit(rng.standard_normal(N), "gradient"), WIDE, "gradient")
+        gradient = fixed_point(unit(rng.standard_normal(N)), WIDE, "gradient")
         reply = value_data_set(query, gradient, pad)
         c0 = np.zeros(N, np.uint64)
         c0[-1] = reply.cell

@@ -9,17 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from vectors import unit
 
 from tip_exchange.commitments import keccak, merkle_proof, merkle_root, merkle_verify
 from tip_exchange.encryption.keys import TernaryKey, pack, packed_bytes, unpack
-from tip_exchange.encryption.packing import fixed_point, query_polynomials, unit
+from tip_exchange.encryption.packing import fixed_point, query_polynomials
 from tip_exchange.encryption.parameters import ERROR_BOUND, WIDE
 from tip_exchange.encryption.query import EncryptedQuery, encrypt_query, expand_a, zero_block_hash
 from tip_exchange.encryption.wire import Block, Query, decode_query, encode_cells, encode_query
 from tip_exchange.errors import WireError
 
 N, PRIMES = WIDE.N, (WIDE.q0, WIDE.q1)
-INTEGERS = fixed_point(unit(np.random.default_rng(5).standard_normal(10000), "query"), WIDE, "query")
+INTEGERS = fixed_point(unit(np.random.default_rng(5).standard_normal(10000)), WIDE, "query")
 
 
 @pytest.fixture(scope="module")

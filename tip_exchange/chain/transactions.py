@@ -122,17 +122,25 @@ class Journal:
             ChainError: the node refuses or does not mine it in time; run the step again.
         """
         with node_errors(f"sending the transaction {label!r}"):
-            with self._locked():
-                entry = self._load(label)
-                if entry is not None and not (survive_restart and _restarted(w3, entry)):
-                    self._check_same(w3, entry, account, call)
-                    receipt = _mined(w3, entry)
-                    if receipt is not None:
-                        return receipt
-                else:
-                    entry = self._new_entry(w3, account, call, label)
-                self._broadcast(w3, account, call, entry)
-            return _wait(w3, entry, call, timeout)
+            deadline = time.monotonic() + timeout
+            for turn in range(_ATTEMPTS):
+                with self._locked():
+                    entry = self._load(label)
+                    if entry is not None and not (survive_restart and _restarted(w3, entry)):
+                        self._check_same(w3, entry, account, call)
+                        receipt = _mined(w3, entry, resumed=turn == 0)
+                        if receipt is not None:
+                            return receipt
+                    else:
+                        entry = self._new_entry(w3, account, call, label)
+                    self._broadcast(w3, account, call, entry)
+                receipt = _wait(w3, entry, call, deadline)
+                if receipt is not None:
+                    return receipt
+        raise ChainError(
+            f"other transactions of {account.address} pushed {label!r} out {_ATTEMPTS} times; let them end, then run "
+            "the same command again"
+        )
 
     def _path(self, label: str) -> Path:
         if not _LABEL.fullmatch(label):
@@ -401,9 +409,9 @@ def _cannot_pay(w3: Web3, account: LocalAccount, needed: int) -> InsufficientFun
     )
 
 
-def _wait(w3: Web3, entry: Mapping[str, Any], call: Call, timeout: float) -> Receipt:
-    deadline, pause = time.monotonic() + timeout, 0.01
-    last = entry["attempts"][-1]
+def _wait(w3: Web3, entry: Mapping[str, Any], call: Call, deadline: float) -> Receipt | None:
+    """The receipt; None if another transaction of the account has pushed this one out."""
+    last, pause = entry["attempts"][-1], 0.01
     while True:
         receipt = _mined(w3, entry, resumed=False)
         if receipt is not None:
@@ -411,10 +419,12 @@ def _wait(w3: Web3, entry: Mapping[str, Any], call: Call, timeout: float) -> Rec
         failure = _failure(w3, entry)
         if failure is not None:
             raise _why_failed(w3, entry, call, failure)
+        if w3.eth.get_transaction_count(to_checksum_address(entry["sender"]), "latest") > last["nonce"]:
+            return _mined(w3, entry, resumed=False)
         if time.monotonic() > deadline:
             raise ChainError(
-                f"the transaction {entry['label']!r} ({last['hash']}) was not mined within {timeout:g} s; run the same "
-                "command again: it goes on with the same transaction"
+                f"the transaction {entry['label']!r} ({last['hash']}) was not mined in time; run the same command "
+                "again: it goes on with the same transaction"
             )
         time.sleep(pause)
         pause = min(2 * pause, 1.0)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from eth_account import Account
-from eth_account.signers.local import LocalAccount
+from eth_account.signers.local import LocalAccount as LocalAccount
 from eth_utils.address import to_checksum_address
 
 from tip_exchange.errors import WalletError

@@ -8,7 +8,17 @@ from typing import Any
 
 import click
 
-from tip_exchange.cli.options import Address, Amount, Duration, Session, progress_bar, session_options, show
+from tip_exchange.cli.options import (
+    Address,
+    Amount,
+    Duration,
+    Session,
+    json_option,
+    progress_bar,
+    session_options,
+    show,
+)
+from tip_exchange.errors import DataError
 from tip_exchange.types import BURN_ADDRESS, MAX_SELLERS, NATIVE_COIN
 
 
@@ -18,11 +28,50 @@ def buyer() -> None:
 
 
 _file = click.Path(path_type=Path, dir_okay=False)
+_folder = click.Path(path_type=Path, file_okay=False)
+
+
+@buyer.command()
+@click.option("--base", required=True, type=_folder, help="Hugging Face folder of a pretrained BERT, with safetensors.")
+@click.option("--records", required=True, type=_file, help="Your own training records (CSV or JSONL: text, label).")
+@click.option("--labels", required=True, type=_file, help="Names of all classes, one a line; those you lack included.")
+@click.option("--out", required=True, type=_folder, help="Model folder to write; must not exist, or be empty.")
+@click.option(
+    "--checkpoints", type=click.IntRange(1, 100), default=3, show_default=True, help="Models to average over."
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the first checkpoint.")
+@click.option("--rank", type=click.IntRange(1, 1024), default=16, show_default=True, help="Rank of the projections.")
+@json_option
+def train(
+    base: Path, records: Path, labels: Path, out: Path, checkpoints: int, seed: int, rank: int, as_json_output: bool
+) -> None:
+    """Fine-tune a BERT on your own records into a model folder that sellers can value against."""
+    from tip_exchange.influence.gradients import dimension
+    from tip_exchange.influence.records import read_records
+    from tip_exchange.influence.training import train_buyer_models
+
+    try:
+        names = [line.strip() for line in labels.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{labels} cannot be read as UTF-8 text ({error}); give one label a line") from error
+    own = read_records(records, names)
+    with progress_bar() as progress:
+        folder = train_buyer_models(
+            base,
+            own,
+            names,
+            out,
+            seeds=range(seed, seed + checkpoints),
+            rank=rank,
+            progress=lambda done, total: progress("training checkpoints", done, total),
+        )
+    result = {"model": str(out), "records": len(own), "checkpoints": checkpoints, "dimension": dimension(folder)}
+    show(as_json_output, result, f"{checkpoints} checkpoints in {out}; gradients have {result['dimension']} entries")
 
 
 @buyer.command("open")
 @click.option("--name", required=True, help="Your own name for the order; the same name goes on after a kill.")
-@click.option("--model", required=True, type=click.Path(path_type=Path, file_okay=False), help="Model folder.")
+@click.option("--model", required=True, type=_folder, help="Model folder (`tip buyer train`).")
 @click.option("--validation", required=True, type=_file, help="Records the model should do better on. Stays private.")
 @click.option("--background", required=True, type=_file, help="Your own training records. Stays private.")
 @click.option("--budget", required=True, type=Amount(), help="Split among the sellers by influence.")

@@ -21,9 +21,8 @@ from rich.progress import Progress as Bar
 from tip_exchange.roles.market import Market, Progress, as_json
 
 if TYPE_CHECKING:
-    from eth_account.signers.local import LocalAccount
-
     from tip_exchange.chain.nodes import Kind
+    from tip_exchange.chain.wallets import LocalAccount
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from tip_exchange.cli.options import Address, Bytes32, Session, session_options, show
 from tip_exchange.errors import DataError
@@ -32,15 +30,12 @@ def orders(session: Session, buyer: str | None, as_json_output: bool) -> None:
         }
         for state in states
     ]
-    if as_json_output:
-        show(True, {"orders": rows}, "")
-        return
-    table = Table("order", "buyer", "phase", "budget (wei)", "sellers")
-    for row in rows:
-        table.add_row(
-            "0x" + row["order_id"].hex(), row["buyer"], row["phase"], str(row["budget_wei"]), str(row["sellers"])
-        )
-    Console(soft_wrap=True).print(table)
+    lines = [
+        f"0x{row['order_id'].hex()}  {row['phase']:<11}  buyer {row['buyer']}  budget {row['budget_wei']} wei  "
+        f"{row['sellers']} sellers"
+        for row in rows
+    ]
+    show(as_json_output, {"orders": rows}, "\n".join(lines) or "no orders yet; `tip buyer open` opens one")
 
 
 @click.group()

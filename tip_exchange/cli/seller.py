@@ -31,6 +31,7 @@ def submit(session: Session, order: bytes, records: Path, as_json_output: bool) 
         done = role.submit(session.market(), session.home, session.account(), order, records, progress)
     result = {
         "order_id": done.order_id,
+        "given": done.given,
         "records": done.records,
         "reply_hash": done.reply_hash,
         "pad_hash": done.pad_hash,
@@ -38,11 +39,8 @@ def submit(session: Session, order: bytes, records: Path, as_json_output: bool) 
         "already_submitted": done.receipt is None,
         "gas": done.receipt.gas_used if done.receipt else 0,
     }
-    show(
-        as_json_output,
-        result,
-        f"submitted {done.records} records to order 0x{order.hex()}; reply 0x{done.reply_hash.hex()}",
-    )
+    counts = f"{done.records} distinct records of {done.given}"
+    show(as_json_output, result, f"submitted {counts} to order 0x{order.hex()}; reply 0x{done.reply_hash.hex()}")
 
 
 @seller.command()

@@ -31,20 +31,6 @@ def fixed_point(vector: Vector, parameters: ParameterSet, what: str) -> Coeffici
     return np.rint(vector * parameters.S).astype(np.int64)
 
 
-def unit(vector: Vector, what: str) -> Vector:
-    """``vector`` divided by its norm.
-
-    Raises:
-        DataError: the vector is zero or not finite.
-    """
-    norm = float(np.linalg.norm(vector))
-    if not np.isfinite(norm) or norm == 0.0:
-        raise DataError(
-            f"{what}: its norm is {norm}, so there is nothing to measure; check the model and its validation set"
-        )
-    return vector / norm
-
-
 def query_polynomials(integers: Coefficients, parameters: ParameterSet) -> Coefficients:
     """The blocks of a query, int64 of shape (⌈d/N⌉, N), zero-padded."""
     blocks = parameters.blocks(integers.size)

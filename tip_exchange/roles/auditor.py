@@ -26,7 +26,7 @@ from tip_exchange.encryption.query import expand_a, zero_block_hash
 from tip_exchange.encryption.wire import Query, decode_query, decode_reply, query_bytes, query_dimension, reply_bytes
 from tip_exchange.errors import IntegrityError, TipError, WireError
 from tip_exchange.roles.buyer import fetch_reply
-from tip_exchange.roles.market import Market, utc
+from tip_exchange.roles.market import FOREVER, Market, utc
 from tip_exchange.roles.publication import fetch_manifest
 from tip_exchange.types import INVALID, OrderState, Submission
 
@@ -287,8 +287,8 @@ class Audit:
             Attested: (submit_until, attest_until),
             Revealed: (reveal_from, reveal_until),
             Claimed: (claim_from, claim_from + terms.claimWindow),
-            Refunded: (submit_until, 2**64),
-            Forfeited: (attest_until, 2**64),
+            Refunded: (submit_until, FOREVER),
+            Forfeited: (attest_until, FOREVER),
         }
         for event in self.events:
             start, end = windows[type(event)]

@@ -13,24 +13,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from eth_account.signers.local import LocalAccount
 from nacl.public import PrivateKey
 
 from tip_exchange.chain.attestation import sign_attestation
 from tip_exchange.chain.events import Refunded
 from tip_exchange.chain.transactions import Journal, Receipt
+from tip_exchange.chain.wallets import LocalAccount
 from tip_exchange.commitments import canonical_json, file_digest, keccak, order_id, reply_commitment, sellers_root
 from tip_exchange.encryption.decryption import decrypt
 from tip_exchange.encryption.keys import pack, unpack
-from tip_exchange.encryption.packing import fixed_point, unit
+from tip_exchange.encryption.packing import fixed_point
 from tip_exchange.encryption.parameters import WIDE, parameter_set
 from tip_exchange.encryption.query import encrypt_query
 from tip_exchange.encryption.wire import reply_bytes
 from tip_exchange.errors import IntegrityError, StateError, StorageError
 from tip_exchange.files import held, write_atomic
-from tip_exchange.influence import valuation
+from tip_exchange.influence.models import ModelFolder
+from tip_exchange.influence.valuation import buyer_query
 from tip_exchange.roles.market import Market, Progress, require_phase
-from tip_exchange.roles.publication import manifest, publish_model
+from tip_exchange.roles.publication import manifest, publish_model, read_model_records
 from tip_exchange.types import CLIP_NORM_SCALE, INVALID, Phase, Submission, Terms
 
 
@@ -169,11 +170,17 @@ def _prepare(
 ) -> dict[str, Any]:
     """Everything that must not be made twice, written with ``order.json`` last: before it, nothing was published."""
     seed = secrets.token_bytes(32)
-    direction, clip_norm = valuation.query_direction(model, validation, background, seed, progress=progress)
-    integers = fixed_point(unit(direction, f"the direction of {validation}"), WIDE, "query")
-    encrypted = encrypt_query(integers, WIDE)
+    folder_of_model = ModelFolder.open(model)
+    query = buyer_query(
+        folder_of_model,
+        read_model_records(folder_of_model, background),
+        read_model_records(folder_of_model, validation),
+        seed,
+        progress=lambda done, total: progress("gradients", done, total),
+    )
+    encrypted = encrypt_query(fixed_point(query.direction, WIDE, "query"), WIDE)
     box, spot_check = PrivateKey.generate(), secrets.token_bytes(32)
-    clip = round(clip_norm * CLIP_NORM_SCALE)
+    clip = round(query.clip_norm * CLIP_NORM_SCALE)
     decided = asdict(offer)
     del decided["sellers"]
     terms = Terms(
@@ -193,7 +200,7 @@ def _prepare(
     nonce = secrets.randbits(128)
     identity = order_id(market.escrow.chain_id, market.escrow.address, terms, nonce)
     plain = io.BytesIO()
-    np.save(plain, direction)
+    np.save(plain, query.direction)
     write_atomic(folder / "secret_key.bin", pack(encrypted.secret_key))
     write_atomic(folder / "box_key.bin", bytes(box))
     write_atomic(folder / "spot_check.bin", spot_check)
@@ -203,7 +210,7 @@ def _prepare(
         "order_id": "0x" + identity.hex(),
         "inputs_hash": inputs_hash,
         "nonce": nonce,
-        "dimension": int(direction.size),
+        "dimension": int(query.direction.size),
         "terms": {key: value.hex() if isinstance(value, bytes) else value for key, value in asdict(terms).items()},
     }
     write_atomic(folder / "order.json", canonical_json(state))

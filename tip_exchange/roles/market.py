@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from tip_exchange.chain.escrow import Escrow
     from tip_exchange.storage import BlobStore
 
+FOREVER = 253402300799
+"""The last second that people can read, of the year 9999."""
+
 Progress = Callable[[str, int, int], None]
 """Called as ``progress(what, done, total)``."""
 

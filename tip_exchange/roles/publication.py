@@ -8,7 +8,9 @@ from pathlib import Path
 
 from tip_exchange.commitments import canonical_json, file_digest, keccak
 from tip_exchange.errors import WireError
-from tip_exchange.influence.models import model_files
+from tip_exchange.files import held
+from tip_exchange.influence.models import ModelFolder, model_files
+from tip_exchange.influence.records import Record, read_records
 from tip_exchange.storage import BlobStore
 
 MANIFEST_LIMIT = 64 * 1024
@@ -62,14 +64,34 @@ def fetch_manifest(store: BlobStore, model_hash: bytes) -> list[tuple[str, int, 
     return parse_manifest(store.get(model_hash, limit=MANIFEST_LIMIT, commitment=keccak))
 
 
-def fetch_model(store: BlobStore, model_hash: bytes, folder: Path) -> Path:
-    """Download the model an order names into ``folder``; files that are there and whole are kept.
+def fetch_model(store: BlobStore, model_hash: bytes, home: Path) -> Path:
+    """Download the model an order names into a folder of ``home``; files that are there and whole are kept.
+
+    Returns:
+        The folder, with the files of the manifest and nothing else.
 
     Raises:
+        StateError: another process is downloading into the same home.
         IntegrityError: a file's bytes are not those of the manifest.
         StorageError: a file is missing.
         WireError: the manifest is malformed.
     """
-    for name, size, digest in fetch_manifest(store, model_hash):
-        store.get_file(digest, folder / name, limit=size)
+    files = fetch_manifest(store, model_hash)
+    folder = home / "models" / model_hash.hex()
+    with held(home / "models"):
+        for name, size, digest in files:
+            store.get_file(digest, folder / name, limit=size)
+        # A download that was killed leaves its unfinished file behind.
+        for stray in {path.name for path in folder.iterdir()} - {name for name, _, _ in files}:
+            (folder / stray).unlink()
     return folder
+
+
+def read_model_records(model: ModelFolder, path: Path) -> list[Record]:
+    """Records in the columns, and with the labels, that a model's ``valuation.json`` names.
+
+    Raises:
+        DataError: as :func:`~tip_exchange.influence.records.read_records`.
+    """
+    spec = model.valuation
+    return read_records(path, spec.labels, text_column=spec.text_column, label_column=spec.label_column)

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from eth_account.signers.local import LocalAccount
 
 from tip_exchange.chain.transactions import Journal, Receipt
+from tip_exchange.chain.wallets import LocalAccount
 from tip_exchange.commitments import (
     canonical_json,
     check,
@@ -33,10 +33,12 @@ from tip_exchange.encryption.scoring import new_pad, value_data_set
 from tip_exchange.encryption.wire import Query, decode_query, encode_reply, query_bytes
 from tip_exchange.errors import InputError, StateError, WireError
 from tip_exchange.files import held, write_atomic
-from tip_exchange.influence import valuation
+from tip_exchange.influence.gradients import dimension
+from tip_exchange.influence.models import ModelFolder
 from tip_exchange.influence.records import record_bytes
+from tip_exchange.influence.valuation import mean_clipped_gradient
 from tip_exchange.roles.market import Market, Progress, require_phase
-from tip_exchange.roles.publication import fetch_model
+from tip_exchange.roles.publication import fetch_model, read_model_records
 from tip_exchange.types import CLIP_NORM_SCALE, OrderState, Phase, Terms
 
 _SELLERS_LIMIT = 2**20
@@ -44,9 +46,13 @@ _SELLERS_LIMIT = 2**20
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """Result of :func:`submit`; ``receipt`` is None when an earlier run had submitted already."""
+    """Result of :func:`submit`; ``receipt`` is None when an earlier run had submitted already.
+
+    ``records`` are the distinct ones among the ``given``: those that count and are committed to.
+    """
 
     order_id: bytes
+    given: int
     records: int
     reply_hash: bytes
     pad_hash: bytes
@@ -96,7 +102,7 @@ def submit(
         receipt = None
         if not submitted:
             receipt = market.escrow.submit(account, Journal(home / "journal"), order_id, *hashes, proof)
-    return Submitted(order_id, state["records"], *hashes, receipt)
+    return Submitted(order_id, state["given"], state["records"], *hashes, receipt)
 
 
 def checked_query(market: Market, terms: Terms, dimension: int) -> Query:
@@ -123,24 +129,31 @@ def _prepare(
     progress: Progress,
 ) -> dict[str, Any]:
     terms = order.terms
-    model = fetch_model(market.store, terms.modelHash, home / "models" / terms.modelHash.hex())
-    data = valuation.read_model_records(model, records)
+    model = ModelFolder.open(fetch_model(market.store, terms.modelHash, home))
+    given = read_model_records(model, records)
+    query = checked_query(market, terms, dimension(model))
+    vector = mean_clipped_gradient(
+        model,
+        given,
+        terms.projectionSeed,
+        terms.clipNorm / CLIP_NORM_SCALE,
+        progress=lambda done, total: progress("gradients", done, total),
+    )
+    data = [given[index] for index in vector.kept]
     if len(data) < terms.minRecords:
         raise InputError(
-            f"{records}: {len(data)} records; order 0x{order.order_id.hex()} asks for at least {terms.minRecords}"
+            f"{records}: {len(data)} distinct records of {len(given)}; order 0x{order.order_id.hex()} asks for at "
+            f"least {terms.minRecords}"
         )
-    query = checked_query(market, terms, valuation.dimension(model))
-    gradient = valuation.mean_clipped_gradient(
-        model, data, terms.projectionSeed, terms.clipNorm / CLIP_NORM_SCALE, progress=progress
-    )
     pad, salt, data_salt = new_pad(query.parameters), secrets.token_bytes(32), secrets.token_bytes(32)
-    reply = value_data_set(query, fixed_point(gradient, query.parameters, str(records)), pad)
+    reply = value_data_set(query, fixed_point(vector.mean, query.parameters, str(records)), pad)
     plain = io.BytesIO()
-    np.save(plain, gradient)
+    np.save(plain, vector.mean)
     write_atomic(folder / "gradient.npy", plain.getvalue())
     write_atomic(folder / "reply.bin", encode_reply(reply))
     state = {
         "records_hash": records_hash,
+        "given": len(given),
         "records": len(data),
         "pad": pad,
         "salt": salt.hex(),

@@ -1,0 +1,77 @@
+"""`kill -9` of any role at any durable moment, and the same command again: nothing is lost, nothing is sent twice."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+from exchange import AFTER_SENDING, SELLERS, Exchange
+
+MOST_EVENTS = 60
+
+
+def at_every_event(exchange: Exchange, role: str, *arguments: str) -> int:
+    """Kill the command at its first, second, third … durable event until it survives; how often it was killed."""
+    for kill_at in range(1, MOST_EVENTS):
+        ended = exchange.run(role, *arguments, kill_at=kill_at)
+        if ended.status == 0:
+            return kill_at - 1
+        assert ended.status == -9, ended.err
+    raise AssertionError(f"{arguments} has more than {MOST_EVENTS} durable events")
+
+
+def after_sending(exchange: Exchange, role: str, *arguments: str) -> int:
+    """Kill the command when its transaction is out and its receipt is not in, then run it again."""
+    assert exchange.run(role, *arguments, kill_at=AFTER_SENDING).status == -9
+    ended = exchange.run(role, *arguments)
+    assert ended.status == 0, ended.err
+    return 1
+
+
+def nonce(exchange: Exchange, role: str) -> int:
+    return int(exchange.rpc("eth_getTransactionCount", exchange.wallets[role], "latest"), 16)
+
+
+@pytest.mark.parametrize(("kill", "least"), [(at_every_event, 2), (after_sending, 1)])
+def test_every_step_survives_a_kill(exchange: Exchange, kill: Callable[..., int], least: int) -> None:
+    assert kill(exchange, "buyer", *exchange.open_arguments()) >= least
+    exchange.order = exchange.tip("buyer", *exchange.open_arguments())["order_id"]
+    assert len(exchange.tip("auditor", "orders")["orders"]) == 1
+
+    for seller in SELLERS:
+        records = str(exchange.folder / f"{seller}.jsonl")
+        assert kill(exchange, seller, "seller", "submit", exchange.order, "--records", records) >= least
+        assert exchange.submit(seller)["already_submitted"]
+    exchange.advance("2d")
+    assert kill(exchange, "buyer", "buyer", "attest", "order") >= least
+    for seller in SELLERS:
+        assert kill(exchange, seller, "seller", "reveal", exchange.order) >= least
+    exchange.advance("2d", "3d")
+    before = {seller: int(exchange.rpc("eth_getBalance", exchange.wallets[seller], "latest"), 16) for seller in SELLERS}
+    for seller in SELLERS:
+        assert kill(exchange, seller, "seller", "claim", exchange.order) >= least
+    assert kill(exchange, "buyer", "buyer", "refund", "order") >= least
+
+    report = exchange.tip("auditor", "auditor", "verify", exchange.order)
+    assert report["ok"], report
+    for row in report["sellers"]:
+        seller = next(name for name in SELLERS if exchange.wallets[name] == row["seller"])
+        gained = int(exchange.rpc("eth_getBalance", row["seller"], "latest"), 16) - before[seller]
+        # One claim's gas at most below what is owed: paid once.
+        assert row["payout_wei"] + row["fee_wei"] - 10**15 < gained <= row["payout_wei"] + row["fee_wei"]
+        assert nonce(exchange, seller) == 3
+    assert nonce(exchange, "buyer") == 3
+
+
+def test_a_pad_written_before_a_kill_is_the_pad_that_is_used(exchange: Exchange) -> None:
+    exchange.open()
+    records = str(exchange.folder / "clinic.jsonl")
+    saved = set()
+    for kill_at in range(1, MOST_EVENTS):
+        ended = exchange.run("clinic", "seller", "submit", exchange.order, "--records", records, kill_at=kill_at)
+        for path in (exchange.home("clinic") / "submissions").glob("*/submission.json"):
+            saved.add(json.loads(path.read_bytes())["pad"])
+        if ended.status == 0:
+            break
+    assert len(saved) == 1
