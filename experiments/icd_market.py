@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -288,7 +289,7 @@ def study(seed: int, folder: Path, checkpoints: int = 3) -> dict[str, Any]:
         "spearman": spearman(totals, [row["utility"] for row in rows.values()]),
         "spearman_test": spearman(totals, [row["utility_test"] for row in rows.values()]),
         "sellers": rows,
-        "cpu_seconds": {b: round(clock[b] - clock[a], 1) for a, b in zip(steps, steps[1:], strict=False)},
+        "cpu_seconds": {b: round(clock[b] - clock[a], 1) for a, b in pairwise(steps)},
         "utility_seconds": round(time.monotonic() - started, 1),
     }
 
@@ -308,7 +309,7 @@ def _deal(categories: Sequence[str], shares: dict[str, float], dice: random.Rand
     """Shuffle a chapter's categories and cut them by share."""
     shuffled = dice.sample(list(categories), len(categories))
     cuts = np.rint(np.cumsum([0.0, *shares.values()]) * len(shuffled)).astype(int).tolist()
-    return {name: shuffled[a:b] for name, a, b in zip(shares, cuts, cuts[1:], strict=False)}
+    return {name: shuffled[a:b] for name, (a, b) in zip(shares, pairwise(cuts), strict=True)}
 
 
 def _descriptions(icd: Any, category: str, dice: random.Random) -> list[str]:
