@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,8 +132,10 @@ def test_an_order_in_a_token_is_approved_and_paid_in_it(
     journal.send(escrow.w3, buyer, Call(token, mint), "mint")
     # An allowance that another order has left over is set anew.
     journal.send(escrow.w3, buyer, tokens.approve(token, escrow.address, 5), "leftover")
+    before = escrow.w3.eth.get_transaction_count(buyer.address)
     for _ in range(2):
         escrow.open(buyer, journal, terms, 0)
+    assert escrow.w3.eth.get_transaction_count(buyer.address) - before == 3  # to zero, to the deposit, open
     assert escrow.liabilities(token) == tokens.balance(escrow.w3, token, escrow.address) == terms.deposit
     assert tokens.allowance(escrow.w3, token, buyer.address, escrow.address) == 0
     escrow.open(buyer, journal, terms, 1)
@@ -284,6 +287,22 @@ def test_refusals_are_sentences_with_order_seller_and_time(market: Market, tmp_p
     assert "has been paid" in market.revert(lambda: escrow.claim(seller, other, order_id, seller.address))
     market.wait(1000)
     assert ended in market.revert(lambda: escrow.claim(seller, Journal(tmp_path / "d"), order_id, seller.address))
+
+
+def test_time_passes_on_a_local_chain_though_nobody_mines(escrow: Escrow, account: Accounts, journal: Journal) -> None:
+    buyer, seller = account(), account()
+    terms = make_terms(buyer.address, submitWindow=2)
+    order_id = escrow.order_id(terms, 0)
+    escrow.open(buyer, journal, terms, 0)
+    escrow.submit(seller, journal, order_id, REPLY, REPLY, ROOT)
+    block = escrow.w3.eth.block_number
+    time.sleep(2.1)
+    assert escrow.w3.eth.block_number == block
+    order = escrow.order(order_id)
+    assert order.phase is Phase.ATTESTING
+    assert escrow.now() >= order.submit_until
+    escrow.attest(buyer, journal, order_id, order.submissions_hash, [1])
+    assert escrow.phase(order_id) is Phase.REVEALING
 
 
 def test_only_invited_sellers_get_in(escrow: Escrow, account: Accounts, journal: Journal) -> None:

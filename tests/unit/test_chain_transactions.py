@@ -62,6 +62,14 @@ def sent(w3: Web3, account: LocalAccount) -> tuple[int, int]:
     return w3.eth.get_transaction_count(account.address), w3.eth.get_balance(target)
 
 
+def wait_until_mined(w3: Web3, account: LocalAccount) -> None:
+    """Anvil takes a transaction before it mines it."""
+    deadline = time.monotonic() + 10
+    while w3.eth.get_transaction_count(account.address) == 0:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def test_a_repeated_step_sends_nothing_again(w3: Web3, account: Accounts, journal: Journal) -> None:
     payer = account()
     first = journal.send(w3, payer, PAY, "pay")
@@ -90,6 +98,7 @@ def test_killed_after_the_broadcast_the_receipt_is_found(
 ) -> None:
     payer = account()
     send_killed_at("_wait", monkeypatch, w3, payer, journal)
+    wait_until_mined(w3, payer)
     assert sent(w3, payer) == (1, 1000)
     receipt = journal.send(w3, payer, PAY, "pay")
     assert receipt.resumed
@@ -101,7 +110,7 @@ def test_killed_while_it_waits_in_the_pool_it_is_not_sent_twice(w3: Web3, accoun
     payer = account()
     rpc(w3, "evm_setAutomine", False)
     for _ in range(3):
-        with pytest.raises(ChainError, match=r"not mined within 0.1 s; run the same command again"):
+        with pytest.raises(ChainError, match="not mined in time; run the same command again"):
             journal.send(w3, payer, PAY, "pay", timeout=0.1)
     assert len(attempts(journal, "pay")) == 1
     rpc(w3, "evm_mine")
@@ -136,8 +145,10 @@ def test_kill_9_at_the_broadcast_never_pays_twice(
         if method == "eth_sendRawTransaction":
             if arrives:
                 rpc(w3, method, *parameters)
+                wait_until_mined(w3, payer)
             reached.set()
             time.sleep(2)
+            return b""
         return None
 
     with relay(url, stall) as slow:
@@ -203,6 +214,24 @@ def test_journals_of_one_wallet_share_it_without_losing_or_merging_transactions(
         thread.join()
     assert failures == []
     assert sent(w3, payer) == (15, 15_000)
+
+
+def test_one_step_run_twice_at_once_is_sent_once(url: str, w3: Web3, account: Accounts, journal: Journal) -> None:
+    payer, start_together = account(), threading.Barrier(4)
+    receipts: list[str] = []
+
+    def work() -> None:
+        node = connect(url)
+        start_together.wait()
+        receipts.append(Journal(journal.folder).send(node, payer, PAY, "pay").transaction)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert receipts == [attempts(journal, "pay")[0]["hash"]] * 4
+    assert sent(w3, payer) == (1, 1000)
 
 
 def test_a_label_stands_for_one_call_of_one_account(w3: Web3, account: Accounts, journal: Journal) -> None:
@@ -345,16 +374,28 @@ def test_equal_calls_killed_before_the_broadcast_stay_two_transactions(
 
 
 def test_a_pending_transaction_the_market_has_left_behind_is_replaced(
-    w3: Web3, account: Accounts, journal: Journal
+    url: str, w3: Web3, account: Accounts, journal: Journal
 ) -> None:
     payer = account()
+    seen: set[str] = set()
+
+    def as_geth(method: str, parameters: list[Any]) -> bytes | None:
+        if method != "eth_sendRawTransaction" or parameters[0] not in seen:
+            seen.update(parameters[:1] if method == "eth_sendRawTransaction" else [])
+            return None
+        return b'{"jsonrpc": "2.0", "id": 0, "error": {"code": -32000, "message": "already known"}}'
+
     rpc(w3, "evm_setAutomine", False)
-    with pytest.raises(ChainError, match="not mined"):
-        journal.send(w3, payer, PAY, "pay", timeout=0.05)
-    base = attempts(journal, "pay")[0]["fees"]["maxFeePerGas"] * 2
-    rpc(w3, "anvil_setNextBlockBaseFeePerGas", hex(base))
-    with pytest.raises(ChainError, match="not mined"):
-        journal.send(w3, payer, PAY, "pay", timeout=0.05)
+    with relay(url, as_geth) as node:
+        with pytest.raises(ChainError, match="not mined"):
+            journal.send(connect(node), payer, PAY, "pay", timeout=0.05)
+        with pytest.raises(ChainError, match="not mined"):
+            journal.send(connect(node), payer, PAY, "pay", timeout=0.05)
+        assert len(attempts(journal, "pay")) == 1
+        base = attempts(journal, "pay")[0]["fees"]["maxFeePerGas"] * 2
+        rpc(w3, "anvil_setNextBlockBaseFeePerGas", hex(base))
+        with pytest.raises(ChainError, match="not mined"):
+            journal.send(connect(node), payer, PAY, "pay", timeout=0.05)
     rpc(w3, "anvil_setNextBlockBaseFeePerGas", hex(base))
     rpc(w3, "evm_mine")
     receipt = journal.send(w3, payer, PAY, "pay")
