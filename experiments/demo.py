@@ -91,8 +91,7 @@ def run(folder: Path, seed: int, chain: str) -> dict[str, Any]:
         node = stage.tip("operator", "chain", "start", "--chain", chain)
         stage.environment["TIP_RPC"] = node["url"]
         wallets = side_by_side(lambda role: stage.tip(role, "wallet", "new")["address"], ["operator", "buyer", *names])
-        for address in wallets.values():
-            stage.tip("operator", "chain", "fund", address)
+        side_by_side(lambda role: stage.tip("operator", "chain", "fund", wallets[role]), list(wallets))
         stage.environment["TIP_DEPLOYMENT"] = str(folder / "deployment.json")
         stage.spend("deploy", stage.tip("operator", "chain", "deploy"))
     try:
@@ -126,10 +125,13 @@ def _trade(
     with stage.timed("settle", "The buyer attests, sellers reveal, time passes, everybody is paid"):
         stage.tip("operator", "chain", "advance", SUBMIT)
         stage.spend("attest", stage.tip("buyer", "buyer", "attest", "coding"))
-        revealed = {name: stage.spend("reveal", stage.tip(name, "seller", "reveal", order)) for name in names}
+        revealed = side_by_side(lambda name: stage.tip(name, "seller", "reveal", order), names)
         stage.tip("operator", "chain", "advance", REVEAL)
         stage.tip("operator", "chain", "advance", CHALLENGE)
-        claimed = {name: stage.spend("claim", stage.tip(name, "seller", "claim", order)) for name in names}
+        claimed = side_by_side(lambda name: stage.tip(name, "seller", "claim", order), names)
+        for name in names:
+            stage.spend("reveal", revealed[name])
+            stage.spend("claim", claimed[name])
         refund = stage.spend("refund", stage.tip("buyer", "buyer", "refund", "coding"))
     with stage.timed("audit", "An auditor recomputes everything from the chain and the storage"):
         audit = stage.tip("auditor", "auditor", "verify", order)

@@ -24,12 +24,9 @@ from tip_exchange.encryption.decryption import decrypt
 from tip_exchange.encryption.keys import pack, unpack
 from tip_exchange.encryption.packing import fixed_point
 from tip_exchange.encryption.parameters import WIDE, parameter_set
-from tip_exchange.encryption.query import encrypt_query
 from tip_exchange.encryption.wire import reply_bytes
 from tip_exchange.errors import IntegrityError, StateError, StorageError
 from tip_exchange.files import held, write_atomic
-from tip_exchange.influence.models import ModelFolder
-from tip_exchange.influence.valuation import buyer_query
 from tip_exchange.roles.market import Market, Progress, require_phase
 from tip_exchange.roles.publication import manifest, publish_model, read_model_records
 from tip_exchange.types import CLIP_NORM_SCALE, INVALID, Phase, Submission, Terms
@@ -169,6 +166,11 @@ def _prepare(
     progress: Progress,
 ) -> dict[str, Any]:
     """Everything that must not be made twice, written with ``order.json`` last: before it, nothing was published."""
+    # torch and SEAL take seconds to load, and only this step needs them.
+    from tip_exchange.encryption.query import encrypt_query
+    from tip_exchange.influence.models import ModelFolder
+    from tip_exchange.influence.valuation import buyer_query
+
     seed = secrets.token_bytes(32)
     folder_of_model = ModelFolder.open(model)
     query = buyer_query(

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tip_exchange.commitments import canonical_json, file_digest, keccak
 from tip_exchange.errors import WireError
 from tip_exchange.files import held
-from tip_exchange.influence.models import ModelFolder, model_files
 from tip_exchange.influence.records import Record, read_records
 from tip_exchange.storage import BlobStore
+
+if TYPE_CHECKING:
+    from tip_exchange.influence.models import ModelFolder
 
 MANIFEST_LIMIT = 64 * 1024
 MODEL_LIMIT = 4 * 2**30
@@ -22,6 +25,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)+")
 
 def manifest(model: Path) -> bytes:
     """The canonical manifest of a model folder; its Keccak hash is the order's ``modelHash``."""
+    from tip_exchange.influence.models import model_files  # torch takes seconds to load
+
     files = [
         {"path": name, "bytes": (model / name).stat().st_size, "sha256": file_digest(model / name).hex()}
         for name in model_files(model)

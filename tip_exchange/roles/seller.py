@@ -28,15 +28,10 @@ from tip_exchange.commitments import (
 )
 from tip_exchange.encryption.packing import fixed_point
 from tip_exchange.encryption.parameters import parameter_set
-from tip_exchange.encryption.query import zero_block_hash
-from tip_exchange.encryption.scoring import new_pad, value_data_set
 from tip_exchange.encryption.wire import Query, decode_query, encode_reply, query_bytes
 from tip_exchange.errors import InputError, StateError, WireError
 from tip_exchange.files import held, write_atomic
-from tip_exchange.influence.gradients import dimension
-from tip_exchange.influence.models import ModelFolder
 from tip_exchange.influence.records import record_bytes
-from tip_exchange.influence.valuation import mean_clipped_gradient
 from tip_exchange.roles.market import Market, Progress, require_phase
 from tip_exchange.roles.publication import fetch_model, read_model_records
 from tip_exchange.types import CLIP_NORM_SCALE, OrderState, Phase, Terms
@@ -111,6 +106,8 @@ def checked_query(market: Market, terms: Terms, dimension: int) -> Query:
     Raises:
         StorageError, IntegrityError, WireError, ParameterError.
     """
+    from tip_exchange.encryption.query import zero_block_hash
+
     parameters = parameter_set(terms.parameterSet)
     blob = market.store.get(terms.queryHash, limit=query_bytes(parameters, dimension), commitment=keccak)
     query = decode_query(blob, parameters=parameters, dimension=dimension)
@@ -128,6 +125,12 @@ def _prepare(
     records_hash: str,
     progress: Progress,
 ) -> dict[str, Any]:
+    # torch and SEAL take seconds to load, and only this step needs them.
+    from tip_exchange.encryption.scoring import new_pad, value_data_set
+    from tip_exchange.influence.gradients import dimension
+    from tip_exchange.influence.models import ModelFolder
+    from tip_exchange.influence.valuation import mean_clipped_gradient
+
     terms = order.terms
     model = ModelFolder.open(fetch_model(market.store, terms.modelHash, home))
     given = read_model_records(model, records)
