@@ -62,6 +62,15 @@ contract TokensTest is EscrowTest {
         );
     }
 
+    function test_TokenThatDeliversMoreThanAskedIsRefused() public {
+        MockHookToken token = new MockHookToken();
+        fund(token);
+        token.arm(address(token), abi.encodeCall(token.mint, (address(escrow), 1)), 0);
+        expectOpenRevert(
+            address(token), abi.encodeWithSelector(IInfluenceEscrow.WrongDeposit.selector, DEPOSIT + 1, DEPOSIT)
+        );
+    }
+
     function test_TokenThatReturnsFalseIsRefused() public {
         MockFalseToken token = new MockFalseToken();
         fund(token);
