@@ -95,7 +95,7 @@ def projected_gradients(
             model.load_state_dict(changed, strict=False)
             logits, captured = _forward(model, taps, ids, mask)
             loss = _loss(logits, targets, folder.valuation.label_smoothing)
-            parts.append(_gradients(loss, taps, captured, mask))
+            parts.append(_gradients(loss, taps, captured))
         rows = torch.cat(parts, dim=1).numpy()
         if not np.isfinite(rows).all():
             raise DataError(f"The gradient of record {indices[0]} or one near it is not finite; remove such records.")
@@ -140,12 +140,12 @@ def checkpoint_gradients(
     for indices, ids, mask in _batches(folder, records, batch_tokens):
         logits, captured = _forward(model, taps, ids, mask)
         loss = _loss(logits, torch.tensor([records[i].label for i in indices]), folder.valuation.label_smoothing)
-        true[indices] = _gradients(loss, taps, captured, mask, keep=sampled is not None).numpy()
+        true[indices] = _gradients(loss, taps, captured, keep=sampled is not None).numpy()
         if sampled is not None:
             cumulative = torch.softmax(logits.detach().double(), dim=1).cumsum(1)
             points = torch.from_numpy(sampled[indices])[:, None]
             labels = (points >= cumulative).sum(1).clamp(max=logits.shape[1] - 1)
-            drawn[indices] = _gradients(_loss(logits, labels, 0.0), taps, captured, mask).numpy()
+            drawn[indices] = _gradients(_loss(logits, labels, 0.0), taps, captured).numpy()
         done += len(indices)
         if progress is not None:
             progress(done, len(records))
@@ -233,9 +233,12 @@ def _loss(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
 
 
 def _gradients(
-    loss: Tensor, taps: Sequence[_Tap], captured: Sequence[tuple[Tensor, Tensor]], mask: Tensor, keep: bool = False
+    loss: Tensor, taps: Sequence[_Tap], captured: Sequence[tuple[Tensor, Tensor]], keep: bool = False
 ) -> Tensor:
-    """float32 (B, d_k) from the layers' projected inputs and the loss's gradients at their outputs."""
+    """float32 (B, d_k) from the layers' projected inputs and the loss's gradients at their outputs.
+
+    Padded positions reach no loss, so their gradients are exactly zero and need no mask.
+    """
     deltas = torch.autograd.grad(loss, [output for _, output in captured], retain_graph=keep)
     parts = []
     for tap, (x, _), delta in zip(taps, captured, deltas, strict=True):
@@ -243,7 +246,5 @@ def _gradients(
             x, delta = x[:, None], delta[:, None]
         if tap.project_out is not None:
             delta = delta @ tap.project_out.T
-        if delta.shape[1] == mask.shape[1] and delta.shape[1] > 1:
-            delta = delta * mask[:, :, None]
         parts.append(torch.einsum("bto,bti->boi", delta, x).flatten(1))
     return torch.cat(parts, dim=1).detach()

@@ -1,0 +1,73 @@
+"""Model folders and records small enough to be valued in milliseconds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+
+from tip_exchange.influence.models import Layer, ModelFolder, Valuation, build_model, write_model_folder
+from tip_exchange.influence.records import Record
+
+WORDS = ("fracture", "of", "left", "right", "femur", "acute", "chronic", "kidney", "failure", "eye", "pain", "burn")
+LABELS = ("injury", "organ", "other")
+SEED = bytes(range(32))
+WIDTH, LENGTH = 16, 12
+
+_SIZES = {"vocab_size": len(WORDS) + 2, "max_position_embeddings": 20, "pad_token_id": 0}
+_BERT = {"hidden_size": WIDTH, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
+CONFIGS: dict[str, dict[str, Any]] = {
+    "BertForSequenceClassification": {"model_type": "bert", **_SIZES, **_BERT},
+    "RobertaForSequenceClassification": {"model_type": "roberta", **_SIZES, **_BERT},
+    "DistilBertForSequenceClassification": {
+        "model_type": "distilbert", **_SIZES, "dim": WIDTH, "n_layers": 2, "n_heads": 2, "hidden_dim": 24
+    },
+}  # fmt: skip
+
+
+def tiny_config(architecture: str = "BertForSequenceClassification") -> dict[str, Any]:
+    return {"architectures": [architecture], **CONFIGS[architecture]}
+
+
+def tiny_tokenizer() -> Tokenizer:
+    tokenizer = Tokenizer(WordLevel({word: i for i, word in enumerate(("[PAD]", "[UNK]", *WORDS))}, "[UNK]"))
+    tokenizer.pre_tokenizer = Whitespace()
+    return tokenizer
+
+
+def tiny_folder(
+    path: Path,
+    layers: Sequence[Layer],
+    *,
+    architecture: str = "BertForSequenceClassification",
+    checkpoints: int = 1,
+    scale: float = 6.0,
+    **valuation: Any,
+) -> ModelFolder:
+    """A random model, its weights drawn wide enough that every layer matters; checkpoints differ in everything."""
+    torch.manual_seed(0)
+    config = tiny_config(architecture)
+    models = [build_model(config, len(LABELS), "tiny") for _ in range(checkpoints)]
+    changes: list[Mapping[str, torch.Tensor]] = [
+        {name: tensor * (scale if tensor.dim() == 2 else 1.0) for name, tensor in model.state_dict().items()}
+        for model in models
+    ]
+    spec = Valuation(LABELS, tuple(layers), max_length=LENGTH, **valuation)
+    return write_model_folder(path, models[0], config, tiny_tokenizer(), spec, changes)
+
+
+def tiny_records(count: int, seed: int = 0) -> list[Record]:
+    """Texts of 1 to 10 words; the label follows the words, so there is something to learn."""
+    generator = torch.Generator().manual_seed(seed)
+    records = []
+    for _ in range(count):
+        length = int(torch.randint(1, 11, (1,), generator=generator))
+        words = [WORDS[i] for i in torch.randint(len(WORDS), (length,), generator=generator).tolist()]
+        label = 0 if {"fracture", "burn"} & set(words) else 1 if {"kidney", "eye"} & set(words) else 2
+        records.append(Record(" ".join(words), label))
+    return records

@@ -1,0 +1,178 @@
+"""Per-record gradients against torch.func, and what they must not depend on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from tiny_models import LABELS, SEED, tiny_folder, tiny_records
+from torch import nn
+from torch.nn import functional
+
+from tip_exchange.errors import DataError
+from tip_exchange.influence.gradients import (
+    checkpoint_dimension,
+    checkpoint_gradients,
+    dimension,
+    projected_gradients,
+)
+from tip_exchange.influence.models import ARCHITECTURES, Layer, ModelFolder
+from tip_exchange.influence.projection import projection_matrix
+from tip_exchange.influence.records import Record
+
+PROJECTED = (
+    Layer("bert.encoder.layer.0.attention.self.key", 3, 5),
+    Layer("bert.encoder.layer.1.intermediate.dense", 4, None, bias=True),
+    Layer("bert.pooler.dense", None, 6),
+    Layer("classifier", bias=True),
+)
+
+
+def collected(folder: ModelFolder, records: list[Record], **options: int) -> NDArray[np.float32]:
+    """All gradients, in the order of the records."""
+    rows = np.full((len(records), dimension(folder)), np.nan, dtype=np.float32)
+    for indices, block in projected_gradients(folder, records, SEED, **options):
+        assert np.isnan(rows[indices]).all(), "a record came twice"
+        rows[indices] = block
+    assert not np.isnan(rows).any(), "a record never came"
+    return rows
+
+
+def references(folder: ModelFolder, model: nn.Module, record: Record) -> list[NDArray[np.float32]]:
+    """Each layer's weight gradient, bias as last column, from torch.func on the one record, unpadded."""
+    ids = torch.tensor(folder.tokenize([record]))
+    parameters = {name: tensor.detach() for name, tensor in model.named_parameters()}
+
+    def loss(values: dict[str, torch.Tensor]) -> torch.Tensor:
+        logits = torch.func.functional_call(model, values, kwargs={"input_ids": ids}).logits
+        smoothing = folder.valuation.label_smoothing
+        return functional.cross_entropy(logits, torch.tensor([record.label]), label_smoothing=smoothing)
+
+    gradient = torch.func.grad(loss)(parameters)
+    found = []
+    for layer in folder.valuation.layers:
+        weight, bias = (gradient[f"{layer.name}.{key}"] for key in ("weight", "bias"))
+        found.append((torch.cat([weight, bias[:, None]], dim=1) if layer.bias else weight).numpy())
+    return found
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_full_rank_gradients_equal_torch_func_for_every_linear_layer(tmp_path: Path, architecture: str) -> None:
+    names = linear_layers(tmp_path / "names", architecture)
+    layers = [Layer(name, bias=True) for name in names]
+    folder = tiny_folder(tmp_path / "model", layers, architecture=architecture, label_smoothing=0.1)
+    records = tiny_records(5)
+    rows = collected(folder, records)
+    model = folder.load_model()
+    for row, record in zip(rows, records, strict=True):
+        start = 0
+        for layer, wanted in zip(layers, references(folder, model, record), strict=True):
+            found = row[start : start + wanted.size].reshape(wanted.shape)
+            start += wanted.size
+            error = np.abs(found - wanted).max() / max(1.0, np.abs(wanted).max())
+            assert error < 1e-5, f"{layer.name}: {error:.1e}"
+        assert start == row.size
+    assert np.abs(rows).max() > 1e-3
+
+
+def linear_layers(path: Path, architecture: str) -> list[str]:
+    head = "classifier.out_proj" if architecture.startswith("Roberta") else "classifier"
+    folder = tiny_folder(path, [Layer(head)], architecture=architecture)
+    return [name for name, module in folder.skeleton().named_modules() if isinstance(module, nn.Linear)]
+
+
+def test_projected_gradients_are_the_projections_of_the_full_ones(tmp_path: Path) -> None:
+    folder = tiny_folder(tmp_path / "m", PROJECTED, checkpoints=2)
+    record = tiny_records(1, seed=3)[0]
+    row = collected(folder, [record])[0]
+    start = 0
+    for checkpoint in range(2):
+        full_gradients = references(folder, folder.load_checkpoint(checkpoint), record)
+        for layer, full in zip(PROJECTED, full_gradients, strict=True):
+            stream = f"{checkpoint}/{layer.name}"
+            inner, outer = (
+                projection_matrix(SEED, f"{stream}/{side}", rank, width) if rank else np.eye(width)
+                for side, rank, width in (("in", layer.rank_in, full.shape[1]), ("out", layer.rank_out, full.shape[0]))
+            )
+            wanted = (outer @ full @ inner.T).ravel()
+            np.testing.assert_allclose(row[start : start + wanted.size], wanted, atol=1e-5 * np.abs(wanted).max())
+            start += wanted.size
+        assert start == (checkpoint + 1) * checkpoint_dimension(folder)
+    assert start == dimension(folder) == row.size
+
+
+def test_batch_size_padding_and_order_change_nothing(tmp_path: Path) -> None:
+    folder = tiny_folder(tmp_path / "m", PROJECTED, checkpoints=2)
+    records = tiny_records(23)
+    assert len({len(ids) for ids in folder.tokenize(records)}) > 3
+    alone = collected(folder, records, batch_tokens=1)
+    scale = np.abs(alone).max()
+    for tokens in (37, 10_000):
+        np.testing.assert_allclose(collected(folder, records, batch_tokens=tokens), alone, atol=2e-6 * scale)
+    turned = collected(folder, records[::-1], batch_tokens=37)[::-1]
+    np.testing.assert_allclose(turned, alone, atol=2e-6 * scale)
+
+
+def test_the_same_call_gives_the_same_bytes(tmp_path: Path) -> None:
+    folder = tiny_folder(tmp_path / "m", PROJECTED)
+    assert collected(folder, tiny_records(9)).tobytes() == collected(folder, tiny_records(9)).tobytes()
+
+
+def test_no_weight_gradient_is_formed_and_the_backward_pass_stops_at_the_lowest_layer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tiny_folder(tmp_path / "m", [Layer("bert.encoder.layer.1.output.dense", 4, 4), Layer("classifier")])
+    asked: list[tuple[int, bool]] = []
+    original = torch.autograd.grad
+
+    def watched(loss: torch.Tensor, outputs: list[torch.Tensor], **options: bool) -> tuple[torch.Tensor, ...]:
+        asked.append((len(outputs), outputs[0].is_leaf))
+        return original(loss, outputs, **options)
+
+    monkeypatch.setattr(torch.autograd, "grad", watched)
+    model = folder.load_model()
+    monkeypatch.setattr(ModelFolder, "load_model", lambda self: model)
+    collected(folder, tiny_records(4))
+    assert asked == [(2, True)]  # a leaf: nothing below it is in the graph
+    assert all(p.grad is None and not p.requires_grad for p in model.parameters())
+
+
+def test_progress_counts_every_record_once(tmp_path: Path) -> None:
+    folder = tiny_folder(tmp_path / "m", [Layer("classifier")])
+    seen: list[tuple[int, int]] = []
+    list(projected_gradients(folder, tiny_records(9), SEED, batch_tokens=20, progress=lambda *a: seen.append(a)))
+    assert seen[-1] == (9, 9)
+    assert len(seen) > 2
+    assert [done for done, _ in seen] == sorted({done for done, _ in seen})
+
+
+def test_sampled_labels_follow_the_models_prediction(tmp_path: Path) -> None:
+    """Stratified points give every label its probability: the mean gradient is 0, the second moment the GGN's."""
+    folder = tiny_folder(tmp_path / "m", [Layer("classifier", bias=True)], label_smoothing=0.2)
+    (record,) = tiny_records(1, seed=5)
+    count = 3000
+    points = (np.arange(count) + 0.5) / count
+    true, drawn = checkpoint_gradients(folder, 0, [record] * count, SEED, sampled=points)
+    model = folder.load_model()
+    probabilities = torch.softmax(model(input_ids=torch.tensor(folder.tokenize([record]))).logits[0], 0).numpy()
+    assert probabilities.min() > 0.01, "the test needs a model that is not certain"
+    plain = tiny_folder(tmp_path / "plain", [Layer("classifier", bias=True)])
+    by_label = np.concatenate(
+        [checkpoint_gradients(plain, 0, [Record(record.text, k)], SEED)[0] for k in range(len(LABELS))]
+    )
+    scale = np.abs(by_label).max()
+    np.testing.assert_allclose(drawn.mean(0), 0.0, atol=3 * scale / count)
+    wanted = np.einsum("k,ki,kj->ij", probabilities, by_label, by_label)
+    np.testing.assert_allclose(drawn.T @ drawn / count, wanted, atol=5 * scale**2 / count)
+    smoothed = collected(folder, [record])[0]
+    np.testing.assert_allclose(true[0], smoothed, atol=1e-5 * scale)
+    assert np.abs(true[0] - by_label[record.label]).max() > 0.01 * scale  # own labels keep the recipe's smoothing
+
+
+def test_no_records_is_a_data_error(tmp_path: Path) -> None:
+    folder = tiny_folder(tmp_path / "m", [Layer("classifier")])
+    with pytest.raises(DataError, match="no records"):
+        next(projected_gradients(folder, [], SEED))
