@@ -97,6 +97,9 @@ def test_a_trained_folder_can_be_valued(base: Path, tmp_path: Path) -> None:
     found = folder.checkpoint_tensors(1)
     assert found.keys() == wanted.keys()
     assert all(torch.equal(found[name], wanted[name].half().float()) for name in wanted)
+    # training started from the very weights that sellers see
+    frozen = folder.load_checkpoint(1).get_parameter("bert.encoder.layer.0.output.dense.weight")
+    assert torch.equal(frozen, tuner.model.get_parameter("bert.encoder.layer.0.output.dense.weight"))
     query = buyer_query(folder, training, tiny_records(9, seed=8), SEED)
     assert mean_clipped_gradient(folder, tiny_records(9, seed=9), SEED, query.clip_norm).mean.shape == (
         dimension(folder),
