@@ -201,8 +201,9 @@ def report(result: dict[str, Any]) -> None:
     out.print(f"encrypted against float64: Pearson {result['pearson']:.6f}, integers exact: {result['exact']}")
     verdict = "all" if result["audit"]["ok"] else "NOT all"
     out.print(f"auditor: {verdict} {result['audit']['checks']} checks hold")
-    out.print("gas: " + ", ".join(f"{step} {gas:,}" for step, gas in result["gas"].items()))
-    out.print("seconds: " + ", ".join(f"{step} {seconds:.1f}" for step, seconds in result["seconds"].items()))
+    out.print("gas: " + ", ".join(f"{step} {gas:,}" for step, gas in result["gas"].items()), soft_wrap=True)
+    clocks = ", ".join(f"{step} {seconds:.1f}" for step, seconds in result["seconds"].items())
+    out.print(f"seconds: {clocks}", soft_wrap=True)
 
 
 def main() -> None:
