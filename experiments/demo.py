@@ -108,7 +108,7 @@ def _trade(
         opened = stage.tip(
             "buyer", "buyer", "open", "--name", "coding", "--model", str(stage.folder / "model"),
             "--validation", str(market.validation), "--background", str(market.train),
-            "--budget", BUDGET, "--bond", BOND, "--answer-fee", FEE, "--min-records", "16",
+            "--budget", BUDGET, "--bond", BOND, "--answer-fee", FEE, "--min-records", "8",
             *(text for name, window in windows.items() for text in (f"--{name}-window", window)),
             *(text for name in names for text in ("--seller", wallets[name])),
         )  # fmt: skip

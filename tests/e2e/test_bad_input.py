@@ -140,7 +140,7 @@ def test_too_few_records(exchange: Exchange) -> None:
     exchange.open()
     path = exchange.folder / "clinic.jsonl"
     path.write_text("\n".join(path.read_text().splitlines()[:3]))
-    assert "3 records" in refused(exchange, "clinic", *submit_arguments(exchange))
+    assert "3 distinct records of 3" in refused(exchange, "clinic", *submit_arguments(exchange))
 
 
 def test_pickled_weights(exchange: Exchange) -> None:

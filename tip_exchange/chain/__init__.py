@@ -2,9 +2,8 @@
 
 import sys
 
-# py_ecc, which web3 imports, raises the recursion limit to 100,000; deeply nested JSON of a counterparty would then
-# crash the process instead of raising RecursionError.
-_limit = sys.getrecursionlimit()
-import web3 as _web3  # noqa: E402, F401
+import web3 as _web3  # noqa: F401
 
-sys.setrecursionlimit(_limit)
+# py_ecc, which web3 imports, raises the recursion limit to 100,000; deeply nested JSON of a counterparty would then
+# overflow the C stack and end the process instead of raising RecursionError.
+sys.setrecursionlimit(min(sys.getrecursionlimit(), 5000))

@@ -36,9 +36,7 @@ TIMEOUT = 60.0
 """Seconds one request may take, from first byte sent to last byte received."""
 
 _PIECE = 64 * 1024
-_DEEPEST = 64
 _LONGEST_REASON = 300
-_NESTING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{]|[\]}]', re.DOTALL)
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -73,11 +71,9 @@ class _Provider(JSONBaseProvider):
 
     def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
         raw = self._exchange(self.encode_rpc_request(method, params))
-        if _too_deep(raw):
-            raise self._failed(f"its reply to {method} is nested more than {_DEEPEST} levels deep")
         try:
             reply = self.decode_rpc_response(raw)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise self._failed(f"its reply to {method} is not JSON") from error
         if not isinstance(reply, dict) or not ("result" in reply or "error" in reply):
             raise self._failed(f"its reply to {method} is not a JSON-RPC reply")
@@ -164,25 +160,12 @@ class IpcProvider(_Provider):
         raise self._failed(f"its reply took longer than {self.timeout:g} s")
 
 
-def _too_deep(raw: bytes | bytearray) -> bool:
-    """Whether JSON is nested so deep that parsing it might overflow the C stack (packages raise Python's own limit)."""
-    depth = 0
-    for found in _NESTING.finditer(raw):
-        if raw[found.start()] in b"[{":
-            depth += 1
-            if depth > _DEEPEST:
-                return True
-        elif raw[found.start()] in b"]}":
-            depth -= 1
-    return False
-
-
 def _complete(reply: bytearray) -> bool:
     # The socket has no framing: a reply is over when it parses, or will not be parsed anyway.
-    if _too_deep(reply):
-        return True
     try:
         json.loads(reply)
+    except RecursionError:
+        return True
     except ValueError:
         return False
     return True

@@ -38,7 +38,7 @@ from transformers import (
 )
 
 from tip_exchange.errors import ModelError
-from tip_exchange.influence.records import Record, parse_json
+from tip_exchange.influence.records import Record
 
 ARCHITECTURES: dict[str, tuple[type[PreTrainedConfig], type[nn.Module]]] = {
     "BertForSequenceClassification": (BertConfig, BertForSequenceClassification),
@@ -406,8 +406,8 @@ def _read_json(path: Path) -> dict[str, Any]:
     if (size := path.stat().st_size) > MAX_JSON_BYTES:
         raise ModelError(f"{path} holds {size} bytes; at most {MAX_JSON_BYTES} are allowed.")
     try:
-        content = parse_json(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
         raise ModelError(f"{path} is not valid JSON; ask the buyer for a sound model folder.") from error
     if not isinstance(content, dict):
         raise ModelError(f"{path} is not a JSON object; ask the buyer for a sound model folder.")

@@ -5,20 +5,15 @@ from __future__ import annotations
 import csv
 import json
 import math
-import re
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tip_exchange.errors import DataError
 
 MAX_TEXT_BYTES = 1 << 20
 """Longest text of a record, UTF-8; longer ones are an accident (a whole file in one cell)."""
-
-_NESTING = 100
-_JSON_STRUCTURE = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,19 +89,6 @@ def write_records(path: str | Path, records: Sequence[Record], labels: Sequence[
     Path(path).write_text("".join(line + "\n" for line in lines), encoding="utf-8")
 
 
-def parse_json(text: str) -> Any:
-    """``json.loads`` for other people's text: nesting over 100 levels is a ValueError.
-
-    web3 raises Python's recursion limit to 100,000, with which the parser overruns the stack and kills the process.
-    """
-    depth = 0
-    for match in _JSON_STRUCTURE.finditer(text):
-        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(match.group(), 0)
-        if depth > _NESTING:
-            raise ValueError(f"JSON nested over {_NESTING} levels deep")
-    return json.loads(text)
-
-
 def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, object]]]:
     reader = {".jsonl": _json_rows, ".csv": _csv_rows}.get(path.suffix.lower())
     if reader is None:
@@ -125,8 +107,8 @@ def _json_rows(path: Path) -> Iterator[tuple[int, Mapping[str, object]]]:
             if not content.strip():
                 continue
             try:
-                row = parse_json(content)
-            except ValueError as error:
+                row = json.loads(content)
+            except (ValueError, RecursionError) as error:
                 raise DataError(f"{path}, line {line} is not valid JSON; write one JSON object a line.") from error
             if not isinstance(row, dict):
                 raise DataError(f"{path}, line {line} is not a JSON object; write one JSON object a line.")
