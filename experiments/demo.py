@@ -152,6 +152,7 @@ def _trade(
         {
             "name": name,
             "records": submitted[name]["records"],
+            "given": submitted[name]["given"],
             "value": revealed[name]["value"] / WIDE.S**2,
             "share": revealed[name]["weight"] / total if total else 0.0,
             "payout_wei": claimed[name]["payout_wei"],
@@ -185,7 +186,7 @@ def report(result: dict[str, Any]) -> None:
     for row in sorted(result["sellers"], key=lambda one: -one["share"]):
         table.add_row(
             row["name"],
-            str(row["records"]),
+            f"{row['records']} of {row['given']}",
             f"{row['value']:+.5f}",
             f"{row['share']:.1%}",
             f"{(row['payout_wei'] + row['fee_wei']) / 10**18:.4f}",
@@ -194,7 +195,8 @@ def report(result: dict[str, Any]) -> None:
     out = Console(width=110)
     out.print(table)
     out.print(
-        "valuation: influence of an average record, decrypted; share and payout: by valuation x records;\n"
+        "records: distinct ones, those that count; valuation: influence of an average one, decrypted;\n"
+        "share and payout: by valuation x records, plus an answer fee of 0.01;\n"
         "true utility: fall of the buyer's validation loss when it retrains with the seller's records added."
     )
     out.print(f"Spearman correlation of valuation x records with true utility: {result['spearman_utility']:.2f}")
