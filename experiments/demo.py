@@ -46,14 +46,18 @@ class Stage:
 
     def tip(self, role: str, *arguments: str, **environment: str) -> dict[str, Any]:
         """Run one `tip` process in the role's home; its JSON answer."""
-        command = [sys.executable, "-m", "tip_exchange", *arguments, "--json"]
+        answer: dict[str, Any] = json.loads(self.text(role, *arguments, "--json", **environment))
+        return answer
+
+    def text(self, role: str, *arguments: str, **environment: str) -> str:
+        """Run one `tip` process in the role's home; what it prints."""
+        command = [sys.executable, "-m", "tip_exchange", *arguments]
         settings = self.environment | {"TIP_HOME": str(self.folder / role)} | environment
         done = subprocess.run(command, env=settings, capture_output=True, text=True, check=False)
         if done.returncode:
             said = done.stderr + done.stdout
             raise SystemExit(f"{role}: tip {' '.join(arguments)} ended with {done.returncode}\n{said}")
-        answer: dict[str, Any] = json.loads(done.stdout)
-        return answer
+        return done.stdout
 
     def spend(self, step: str, answer: dict[str, Any]) -> dict[str, Any]:
         """Book a step's gas."""
@@ -135,6 +139,7 @@ def _trade(
         refund = stage.spend("refund", stage.tip("buyer", "buyer", "refund", "coding"))
     with stage.timed("audit", "An auditor recomputes everything from the chain and the storage"):
         audit = stage.tip("auditor", "auditor", "verify", order)
+        (stage.folder / "audit.txt").write_text(stage.text("auditor", "auditor", "verify", order, COLUMNS="120"))
     with stage.timed("utility", "For this demo only: what would each seller's records really have brought?"):
         utilities = icd_market.true_utilities(market, seed)
 

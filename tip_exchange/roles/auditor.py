@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -27,7 +26,7 @@ from tip_exchange.encryption.wire import Query, decode_query, decode_reply, quer
 from tip_exchange.errors import IntegrityError, TipError, WireError
 from tip_exchange.roles.buyer import fetch_reply
 from tip_exchange.roles.market import FOREVER, Market, utc
-from tip_exchange.roles.publication import fetch_manifest
+from tip_exchange.roles.publication import fetch_manifest, fetch_sellers
 from tip_exchange.types import INVALID, OrderState, Submission
 
 E = TypeVar("E", bound=Event)
@@ -154,12 +153,7 @@ class Audit:
 
     def allow_list(self) -> str:
         """The invited sellers' list has the committed root, and every seller is on it."""
-        blob = self.market.store.get(
-            self.order.terms.sellersRoot,
-            limit=2**20,
-            commitment=lambda data: commitments.sellers_root(json.loads(data)),
-        )
-        invited = set(json.loads(blob))
+        invited = fetch_sellers(self.market.store, self.order.terms.sellersRoot)
         for entry in self.submissions:
             _expect(entry.seller in invited, f"{entry.seller} is not invited")
         return f"{len(invited)} invited"

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tip_exchange.commitments import canonical_json, file_digest, keccak
+from tip_exchange.commitments import canonical_json, file_digest, keccak, sellers_root
 from tip_exchange.errors import WireError
 from tip_exchange.files import held
 from tip_exchange.influence.records import Record, read_records
@@ -20,6 +20,9 @@ MANIFEST_LIMIT = 64 * 1024
 MODEL_LIMIT = 4 * 2**30
 """Most bytes a seller downloads for a model."""
 
+SELLERS_LIMIT = 2**20
+
+_ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)+")
 
 
@@ -90,6 +93,30 @@ def fetch_model(store: BlobStore, model_hash: bytes, home: Path) -> Path:
         for stray in {path.name for path in folder.iterdir()} - {name for name, _, _ in files}:
             (folder / stray).unlink()
     return folder
+
+
+def parse_sellers(blob: bytes) -> list[str]:
+    """The addresses of an allow-list blob.
+
+    Raises:
+        WireError: not a JSON list of addresses.
+    """
+    try:
+        sellers = json.loads(blob)
+    except (ValueError, RecursionError) as error:
+        raise WireError(f"allow-list: {error!r}") from error
+    if not isinstance(sellers, list) or not sellers:
+        raise WireError("allow-list: not a list of addresses")
+    for seller in sellers:
+        if not isinstance(seller, str) or not _ADDRESS.fullmatch(seller):
+            raise WireError(f"allow-list: {seller!r} is not an address")
+    return sellers
+
+
+def fetch_sellers(store: BlobStore, root: bytes) -> list[str]:
+    """The invited sellers, whose list has the order's ``sellersRoot``."""
+    blob = store.get(root, limit=SELLERS_LIMIT, commitment=lambda data: sellers_root(parse_sellers(data)))
+    return parse_sellers(blob)
 
 
 def read_model_records(model: ModelFolder, path: Path) -> list[Record]:

@@ -24,19 +24,16 @@ from tip_exchange.commitments import (
     pad_commitment,
     reply_commitment,
     sellers_proof,
-    sellers_root,
 )
 from tip_exchange.encryption.packing import fixed_point
 from tip_exchange.encryption.parameters import parameter_set
 from tip_exchange.encryption.wire import Query, decode_query, encode_reply, query_bytes
-from tip_exchange.errors import InputError, StateError, WireError
+from tip_exchange.errors import InputError, StateError
 from tip_exchange.files import held, write_atomic
 from tip_exchange.influence.records import record_bytes
 from tip_exchange.roles.market import Market, Progress, require_phase
-from tip_exchange.roles.publication import fetch_model, read_model_records
+from tip_exchange.roles.publication import fetch_model, fetch_sellers, read_model_records
 from tip_exchange.types import CLIP_NORM_SCALE, OrderState, Phase, Terms
-
-_SELLERS_LIMIT = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,14 +167,7 @@ def _prepare(
 def _invitation(market: Market, terms: Terms, seller: str) -> list[bytes]:
     if terms.sellersRoot == bytes(32):
         return []
-
-    def root_of(blob: bytes) -> bytes:
-        try:
-            return sellers_root([str(address) for address in json.loads(blob)])
-        except (ValueError, TypeError) as error:
-            raise WireError(f"allow-list of the order: {error}") from error
-
-    invited = json.loads(market.store.get(terms.sellersRoot, limit=_SELLERS_LIMIT, commitment=root_of))
+    invited = fetch_sellers(market.store, terms.sellersRoot)
     if seller not in invited:
         raise InputError(f"{seller} is not among the {len(invited)} sellers that this order invites")
     return sellers_proof(invited, seller)

@@ -1,0 +1,134 @@
+"""Orders that end in other ways than payment, and orders on their way: the auditor has no false alarm."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from exchange import SELLERS, Exchange
+
+
+def audited(exchange: Exchange) -> dict[str, dict[str, Any]]:
+    """The checks by name; all hold."""
+    report = exchange.tip("auditor", "auditor", "verify", exchange.order)
+    assert report["ok"], [check for check in report["checks"] if not check["ok"]]
+    return {check["name"]: check for check in report["checks"]}
+
+
+def test_every_phase_of_an_honest_order_passes(exchange: Exchange) -> None:
+    exchange.open("order", "--challenge-window", "1d")
+    audited(exchange)
+    for seller in SELLERS[:2]:
+        exchange.submit(seller)
+    audited(exchange)
+    exchange.advance("2d")
+    audited(exchange)
+    exchange.tip("buyer", "buyer", "attest", "order")
+    audited(exchange)
+    exchange.tip(SELLERS[0], "seller", "reveal", exchange.order)
+    audited(exchange)
+    exchange.advance("2d")
+    audited(exchange)
+    exchange.advance("1d")
+    exchange.tip(SELLERS[0], "seller", "claim", exchange.order)
+    audited(exchange)
+    first = exchange.tip("buyer", "buyer", "refund", "order")["refunded_wei"]
+    assert first == 5 * 10**17 + 7 * 10**16  # the bond and seven of eight answer fees
+    exchange.advance("30d")
+    exchange.run("buyer", "buyer", "refund", "order")
+    assert "held 0" in audited(exchange)["money"]["detail"]
+    assert exchange.tip("auditor", "order", "show", exchange.order)["phase"] == "CLOSED"
+
+
+def test_an_order_without_sellers_is_refunded_whole(exchange: Exchange) -> None:
+    exchange.open()
+    exchange.advance("2d")
+    assert exchange.tip("buyer", "buyer", "refund", "order")["refunded_wei"] == 10**18 + 5 * 10**17 + 8 * 10**16
+    audited(exchange)
+
+
+def test_an_order_whose_sellers_are_all_rejected_is_refunded_whole(exchange: Exchange) -> None:
+    exchange.open()
+    exchange.submit("clinic")
+    exchange.advance("2d")
+    exchange.tip("buyer", "buyer", "reject", "order", exchange.wallets["clinic"])
+    assert exchange.tip("buyer", "buyer", "reject", "order", exchange.wallets["clinic"])["already_rejected"]
+    exchange.tip("buyer", "buyer", "refund", "order")
+    assert "held 0" in audited(exchange)["money"]["detail"]
+
+
+def test_silence_costs_the_buyer_budget_and_bond(exchange: Exchange) -> None:
+    exchange.open()
+    exchange.submit("clinic")
+    exchange.advance("2d", "2d")
+    exchange.tip("clinic", "seller", "reveal", exchange.order)
+    exchange.tip("stranger", "order", "forfeit", exchange.order)
+    exchange.advance("2d")
+    exchange.tip("clinic", "seller", "claim", exchange.order)
+    assert exchange.tip("buyer", "buyer", "refund", "order")["refunded_wei"] == 7 * 10**16
+    money = audited(exchange)["money"]["detail"]
+    assert f"forfeited {15 * 10**17}" in money
+    assert "held 0" in money
+
+
+def test_a_reply_that_is_no_reply_is_attested_invalid_and_worth_nothing(exchange: Exchange) -> None:
+    exchange.open()
+    records = str(exchange.folder / "clinic.jsonl")
+    for kill_at in range(1, 40):
+        ended = exchange.run("clinic", "seller", "submit", exchange.order, "--records", records, kill_at=kill_at)
+        written = list((exchange.home("clinic") / "submissions").glob("*/submission.json"))
+        if written:
+            break
+    assert ended.status == -9
+    (written[0].parent / "reply.bin").write_bytes(b"\xff" * 57351)
+    exchange.submit("clinic")
+    exchange.submit("lab")
+    exchange.advance("2d")
+    exchange.tip("buyer", "buyer", "attest", "order")
+    assert exchange.tip("clinic", "seller", "reveal", exchange.order)["value"] == 0
+    exchange.tip("lab", "seller", "reveal", exchange.order)
+    exchange.advance("2d", "3d")
+    claimed = exchange.tip("clinic", "seller", "claim", exchange.order)
+    assert (claimed["payout_wei"], claimed["fee_wei"]) == (0, 10**16)
+    assert "no valid reply" in audited(exchange)[f"reply of {exchange.wallets['clinic']}"]["detail"]
+
+
+def test_an_order_in_a_token_pays_in_it(exchange: Exchange) -> None:
+    from eth_abi.abi import encode
+    from eth_utils.crypto import keccak
+
+    from tip_exchange.chain.compiler import compile_contracts
+
+    bytecode = compile_contracts(["contracts/mocks/MockToken.sol"])["MockToken"]["bytecode"]
+    sender = exchange.rpc("eth_accounts")[0]
+    made = exchange.rpc("eth_sendTransaction", {"from": sender, "data": bytecode})
+    token = exchange.rpc("eth_getTransactionReceipt", made)["contractAddress"]
+    mint = keccak(text="mint(address,uint256)")[:4] + encode(
+        ["address", "uint256"], [exchange.wallets["buyer"], 2 * 10**18]
+    )
+    exchange.rpc("eth_sendTransaction", {"from": sender, "to": token, "data": "0x" + mint.hex()})
+
+    exchange.open("order", "--token", token)
+    for seller in SELLERS:
+        exchange.submit(seller)
+    exchange.settle()
+    held = keccak(text="balanceOf(address)")[:4]
+    for row in exchange.tip("auditor", "auditor", "verify", exchange.order)["sellers"]:
+        data = "0x" + (held + encode(["address"], [row["seller"]])).hex()
+        balance = int(exchange.rpc("eth_call", {"to": token, "data": data}, "latest"), 16)
+        assert balance == row["payout_wei"] + row["fee_wei"] > 0
+    audited(exchange)
+
+
+def test_an_invited_seller_answers_and_is_audited(exchange: Exchange) -> None:
+    exchange.open("order", *(text for name in SELLERS for text in ("--seller", exchange.wallets[name])))
+    exchange.submit("ward")
+    assert audited(exchange)["allow-list"]["detail"] == "3 invited"
+    root = exchange.tip("auditor", "order", "show", exchange.order)["terms"]["sellersRoot"][2:]
+    path = exchange.folder / "storage" / root[:2] / root
+    for hostile in (b"[" * 100, b'{"a": 1}', b"[1, 2]", json.dumps([exchange.wallets["ward"]]).encode()):
+        path.write_bytes(hostile)
+        ended = exchange.run("auditor", "auditor", "verify", exchange.order)
+        assert ended.status == 1, hostile
+        assert "failed: allow-list" in ended.err
+        assert "Traceback" not in ended.err
