@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from fsspec.core import url_to_fs
@@ -28,16 +28,6 @@ _DIGEST_BYTES = 32
 _INCOMING = ".incoming"
 _ABANDONED = 24 * 3600.0  # seconds after which an unfinished upload is nobody's any more
 _WHOLE_UPLOADS = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az"}  # an object appears only when its upload is complete
-
-
-class Hasher(Protocol):
-    """A running hash, as :mod:`hashlib` makes them."""
-
-    def update(self, data: bytes, /) -> object:
-        """Take in more bytes."""
-
-    def digest(self) -> bytes:
-        """The hash of all bytes so far."""
 
 
 class BlobStore:
@@ -62,15 +52,6 @@ class BlobStore:
         self._local = isinstance(self._fs, LocalFileSystem)
         protocol = self._fs.protocol
         self._whole_uploads = not _WHOLE_UPLOADS.isdisjoint([protocol] if isinstance(protocol, str) else protocol)
-
-    def has(self, digest: bytes) -> bool:
-        """Whether a blob of this name is there; its bytes are not looked at.
-
-        Raises:
-            StorageError: the storage cannot be reached.
-        """
-        with self._reaching(digest):
-            return bool(self._fs.isfile(self._path(digest)))
 
     def put(self, digest: bytes, data: bytes) -> None:
         """Store the caller's own ``data`` under its commitment. A blob that is there and differs is damaged: replaced.
@@ -112,13 +93,12 @@ class BlobStore:
             raise self._differs(digest, actual)
         return data
 
-    def put_file(self, digest: bytes, source: Path, *, hasher: Callable[[], Hasher] = hashlib.sha256) -> None:
-        """Store the caller's own file under its hash, in constant memory.
+    def put_file(self, digest: bytes, source: Path) -> None:
+        """Store the caller's own file under its SHA-256, in constant memory.
 
         Args:
-            digest: the file's hash.
+            digest: the file's SHA-256, as ``commitments.file_digest`` makes it.
             source: the file.
-            hasher: makes the hash function; SHA-256 by default, as ``commitments.file_digest``.
 
         Raises:
             IntegrityError: the file does not have that hash (any more); nothing is stored.
@@ -127,27 +107,25 @@ class BlobStore:
         with self._reaching(digest):
             if self._fs.isfile(self._path(digest)) and self._fs.size(self._path(digest)) == source.stat().st_size:
                 with self._fs.open(self._path(digest), "rb") as stored:
-                    if _copy(stored, None, hasher()) == digest:
+                    if _copy(stored, None) == digest:
                         return
 
             if self._whole_uploads:
                 with source.open("rb") as file:
-                    _check_own(source, digest, _copy(file, None, hasher()))
+                    _check_own(source, digest, _copy(file, None))
                 self._fs.put_file(str(source), self._path(digest))
                 return
 
             def write(target: IO[bytes]) -> None:
                 with source.open("rb") as file:
-                    _check_own(source, digest, _copy(file, target, hasher()))
+                    _check_own(source, digest, _copy(file, target))
 
             self._stage(digest, write)
 
-    def get_file(
-        self, digest: bytes, target: Path, *, limit: int, hasher: Callable[[], Hasher] = hashlib.sha256
-    ) -> None:
+    def get_file(self, digest: bytes, target: Path, *, limit: int) -> None:
         """Copy a blob that somebody else may have written to ``target``, in constant memory.
 
-        ``target`` appears only when its hash is right; a file that is there already with that hash is left as it is.
+        ``target`` appears only when its SHA-256 is right; a file that is there already with that hash is left as it is.
 
         Raises:
             IntegrityError: larger than ``limit``, or another hash.
@@ -156,14 +134,14 @@ class BlobStore:
         with self._reaching(digest):
             if target.is_file():
                 with target.open("rb") as file:
-                    if _copy(file, None, hasher()) == digest:
+                    if _copy(file, None) == digest:
                         return
             self._check_size(digest, limit)
             target.parent.mkdir(parents=True, exist_ok=True)
             temporary = temporary_beside(target)
             try:
                 with self._fs.open(self._path(digest), "rb") as source, temporary.open("xb") as copy:
-                    actual = _copy(source, copy, hasher(), limit)
+                    actual = _copy(source, copy, limit)
                     if actual is None:
                         raise self._too_large(digest, limit)
                     if actual != digest:
@@ -174,7 +152,7 @@ class BlobStore:
             finally:
                 temporary.unlink(missing_ok=True)
 
-    def check_file(self, digest: bytes, *, limit: int, hasher: Callable[[], Hasher] = hashlib.sha256) -> None:
+    def check_file(self, digest: bytes, *, limit: int) -> None:
         """Read a blob through in constant memory, and keep nothing but the knowledge that it is whole.
 
         Raises:
@@ -184,7 +162,7 @@ class BlobStore:
         with self._reaching(digest):
             self._check_size(digest, limit)
             with self._fs.open(self._path(digest), "rb") as source:
-                actual = _copy(source, None, hasher(), limit)
+                actual = _copy(source, None, limit)
         if actual is None:
             raise self._too_large(digest, limit)
         if actual != digest:
@@ -277,9 +255,9 @@ def _shown(url: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
-def _copy(source: Any, target: IO[bytes] | None, hasher: Hasher, limit: int | None = None) -> bytes | None:
-    """Stream to ``target`` and hash; None as soon as there are more than ``limit`` bytes."""
-    size = 0
+def _copy(source: Any, target: IO[bytes] | None, limit: int | None = None) -> bytes | None:
+    """Stream to ``target``; the SHA-256, or None as soon as there are more than ``limit`` bytes."""
+    hasher, size = hashlib.sha256(), 0
     while piece := source.read(_PIECE):
         size += len(piece)
         if limit is not None and size > limit:

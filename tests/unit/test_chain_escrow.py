@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,10 @@ from orders import ETHER, make_terms, rpc
 from relay import relay
 from web3 import Web3
 
-from tip_exchange.chain import compiler, events, nodes, tokens
+from tip_exchange.chain import compiler, events, nodes, tokens, transactions
 from tip_exchange.chain.artifact import load_artifact, runtime_code_matches
 from tip_exchange.chain.attestation import recover_attester, sign_attestation
-from tip_exchange.chain.escrow import Deployment, Escrow
+from tip_exchange.chain.escrow import Deployment, Escrow, deploy
 from tip_exchange.chain.rpc import connect
 from tip_exchange.chain.transactions import Call, Journal
 from tip_exchange.commitments import pad_commitment, sellers_proof, sellers_root, submissions_hash
@@ -300,7 +300,7 @@ def test_time_passes_on_a_local_chain_though_nobody_mines(escrow: Escrow, accoun
     assert escrow.w3.eth.block_number == block
     order = escrow.order(order_id)
     assert order.phase is Phase.ATTESTING
-    assert escrow.now() >= order.submit_until
+    assert escrow.w3.eth.get_block("pending")["timestamp"] >= order.submit_until
     escrow.attest(buyer, journal, order_id, order.submissions_hash, [1])
     assert escrow.phase(order_id) is Phase.REVEALING
 
@@ -347,6 +347,225 @@ def test_a_signed_attestation_counts_for_its_order_contract_and_chain_only(marke
         recover_attester(b"\x01" * 3, *here, stored, values)
     escrow.attest_by_signature(market.anyone, market.journal, order_id, stored, values, good)
     assert escrow.order(order_id).attested
+
+
+def calldata(abi: list[Any], name: str, *arguments: object) -> bytes:
+    return bytes.fromhex(Web3().eth.contract(abi=abi).encode_abi(name, arguments)[2:])
+
+
+@dataclass
+class Wallet:
+    """A contract wallet whose owner is ``owner``."""
+
+    market: Market
+    owner: LocalAccount
+
+    def __post_init__(self) -> None:
+        artifact = compiler.compile_contracts(["contracts/mocks/MockWallet.sol"])["MockWallet"]
+        code = bytes.fromhex(artifact["bytecode"][2:]) + bytes.fromhex(self.owner.address[2:]).rjust(32, b"\0")
+        sent = self.market.journal.send(self.market.escrow.w3, self.market.anyone, Call(None, code), "wallet")
+        assert sent.contract is not None
+        self.address, self.abi = sent.contract, artifact["abi"]
+
+    def execute(self, sender: LocalAccount, name: str, *arguments: object, value: int = 0) -> None:
+        """Have the wallet call the escrow."""
+        escrow = self.market.escrow
+        inner = calldata(load_artifact()["abi"], name, *arguments)
+        call = Call(self.address, calldata(self.abi, "execute", escrow.address, value, inner))
+        self.market.journal.send(escrow.w3, sender, call, f"execute-{name}")
+
+
+def attested_by(market: Market, order_id: bytes) -> tuple[str, str]:
+    (event,) = [event for event in market.escrow.events(order_id) if isinstance(event, events.Attested)]
+    return market.escrow.attester(event, market.escrow.order(order_id).terms.buyer)
+
+
+def attesting(market: Market) -> tuple[bytes, list[int], bytes]:
+    """Brings the order to its attestation: the submissions' hash, values, and the buyer's signature under both."""
+    market.submit(market.sellers[0])
+    market.wait()
+    escrow, values = market.escrow, [(PAD + 1) % 2**36]
+    stored = escrow.order(market.order_id).submissions_hash
+    signature = sign_attestation(market.buyer, escrow.chain_id, escrow.address, market.order_id, stored, values)
+    return stored, values, signature
+
+
+def delegate(market: Market, address: str) -> None:
+    """Gives the buyer's account the code of a contract, by EIP-7702."""
+    w3, buyer, payer = market.escrow.w3, market.buyer, market.anyone
+    nonce = w3.eth.get_transaction_count(buyer.address)
+    allowed = buyer.sign_authorization({"chainId": w3.eth.chain_id, "address": address, "nonce": nonce})
+    fields = {
+        "type": 4,
+        "chainId": w3.eth.chain_id,
+        "nonce": w3.eth.get_transaction_count(payer.address),
+        "to": payer.address,
+        "value": 0,
+        "data": "0x",
+        "gas": 200_000,
+        "maxFeePerGas": 10**11,
+        "maxPriorityFeePerGas": 10**9,
+        "authorizationList": [allowed],
+    }
+    sent = w3.eth.send_raw_transaction(payer.sign_transaction(fields).raw_transaction)
+    assert w3.eth.wait_for_transaction_receipt(sent)["status"] == 1
+    assert w3.eth.get_code(buyer.address).hex().startswith("ef0100")
+
+
+@pytest.mark.parametrize("delegated", [False, True])
+def test_sender_or_signature_answers_for_an_attestation_of_an_account_with_a_key(
+    market: Market, delegated: bool
+) -> None:
+    stored, values, signature = attesting(market)
+    if delegated:
+        delegate(market, Wallet(market, market.buyer).address)
+    state = rpc(market.escrow.w3, "evm_snapshot")
+    market.attest(*values)
+    assert attested_by(market, market.order_id) == (market.buyer.address, "sent by")
+    rpc(market.escrow.w3, "evm_revert", state)
+    relaying = market.anyone
+    market.escrow.attest_by_signature(relaying, market.journal, market.order_id, stored, values, signature)
+    how = f"relayed by {relaying.address}, signed by"
+    assert attested_by(market, market.order_id) == (market.buyer.address, how)
+
+
+def test_a_wallet_made_after_the_attestation_does_not_count(market: Market) -> None:
+    stored, values, signature = attesting(market)
+    market.escrow.attest_by_signature(market.anyone, market.journal, market.order_id, stored, values, signature)
+    code = market.escrow.w3.eth.get_code(market.escrow.w3.to_checksum_address(market.escrow.address))
+    rpc(market.escrow.w3, "evm_mine")
+    rpc(market.escrow.w3, "anvil_setCode", market.buyer.address, "0x" + code.hex())
+    rpc(market.escrow.w3, "evm_mine")
+    assert attested_by(market, market.order_id)[1].endswith("signed by")
+
+
+def test_what_another_contract_passes_on_is_proved_by_the_escrows_code(market: Market) -> None:
+    stored, values, signature = attesting(market)
+    wallet = Wallet(market, market.anyone)
+    state = rpc(market.escrow.w3, "evm_snapshot")
+    for sender, how in (
+        (market.anyone, "sent through another contract and accepted by the escrow's code, for"),
+        (market.buyer, "sent by"),
+    ):
+        market = replace(market, journal=Journal(market.journal.folder / sender.address))
+        wallet.market = market
+        wallet.execute(sender, "attestBySignature", market.order_id, stored, values, signature)
+        assert attested_by(market, market.order_id) == (market.buyer.address, how)
+        rpc(market.escrow.w3, "evm_revert", state)
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_a_contract_wallet_buys_and_attests(market: Market, signed: bool) -> None:
+    escrow, owner = market.escrow, market.buyer
+    wallet = Wallet(market, owner)
+    nodes.fund(market.url, wallet.address, 10 * ETHER)
+    terms = make_terms(wallet.address)
+    order_id = escrow.order_id(terms, 0)
+    wallet.execute(owner, "open", astuple(terms), 0, value=terms.deposit)
+    escrow.submit(market.sellers[0], market.journal, order_id, REPLY, REPLY, ROOT)
+    market.wait()
+    stored = escrow.order(order_id).submissions_hash
+    if signed:
+        signature = sign_attestation(owner, escrow.chain_id, escrow.address, order_id, stored, [1])
+        escrow.attest_by_signature(market.anyone, market.journal, order_id, stored, [1], signature)
+    else:
+        wallet.execute(owner, "attest", order_id, stored, [1])
+    assert attested_by(market, order_id) == (wallet.address, "accepted by the contract wallet of")
+
+
+@pytest.mark.parametrize("ending", ["killed", "failed"])
+def test_an_attestation_that_never_counted_does_not_stop_other_values(
+    market: Market, ending: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = market.sellers
+    market.submit(first)
+    market.submit(second)
+    market.wait()
+    values = [(PAD + 1) % 2**36, (PAD + 2) % 2**36]
+
+    def kill(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    def starve(*_: object) -> int:
+        return 35_000  # less gas than attesting takes
+
+    step, double, error = ("_push", kill, KeyboardInterrupt) if ending == "killed" else ("_gas", starve, ChainError)
+    with monkeypatch.context() as patch:
+        patch.setattr(transactions, step, double)
+        with pytest.raises(error):
+            market.attest(*values)
+    assert not market.escrow.order(market.order_id).attested
+    market.escrow.reject(market.buyer, market.journal, market.order_id, second.address)
+    market.attest(values[0], INVALID)
+    (event,) = [event for event in market.escrow.events(market.order_id) if isinstance(event, events.Attested)]
+    assert event.values == (values[0], INVALID)
+    with pytest.raises(ContractRevert, match="is in phase Revealing"):
+        market.attest(*values)
+    market.attest(values[0], INVALID)  # mined already
+
+
+def test_a_relayed_attestation_that_was_killed_does_not_stop_other_values(
+    market: Market, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored, values, signature = attesting(market)
+    escrow, order_id = market.escrow, market.order_id
+
+    def kill(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(transactions, "_push", kill)
+        with pytest.raises(KeyboardInterrupt):
+            escrow.attest_by_signature(market.anyone, market.journal, order_id, stored, values, signature)
+    other = sign_attestation(market.buyer, escrow.chain_id, escrow.address, order_id, stored, [INVALID])
+    escrow.attest_by_signature(market.anyone, market.journal, order_id, stored, [INVALID], other)
+    assert escrow.submissions(order_id)[0].attested == INVALID
+
+
+def test_pinned_reads_all_show_one_block(market: Market) -> None:
+    escrow, order_id, (seller, late) = market.escrow, market.order_id, market.sellers
+    market.submit(seller)
+    market.wait()
+    market.attest((PAD + 1) % 2**36)
+    market.reveal(seller)
+    market.wait(2000)
+    rpc(escrow.w3, "evm_mine")
+    pinned = escrow.pinned()
+    assert (escrow.block, pinned.block) == (None, escrow.w3.eth.block_number)
+
+    def view(of: Escrow) -> list[object]:
+        return [
+            of.order(order_id),
+            of.phase(order_id),
+            of.submission(order_id, seller.address),
+            of.find_submission(order_id, late.address),
+            of.submissions(order_id),
+            of.payout(order_id, seller.address),
+            of.liabilities(),
+            of.balance(),
+            of.events(order_id),
+            of.order_ids(),
+        ]
+
+    before = view(pinned)
+    assert before == view(escrow)
+    escrow.claim(market.anyone, market.journal, order_id, seller.address)
+    escrow.open(market.buyer, market.journal, market.terms, 8)
+    assert view(pinned) == before
+    after = view(escrow.pinned())
+    changed = [old != new for old, new in zip(before, after, strict=True)]
+    assert changed == [True, False, True, False, True, False, True, True, True, True]
+    market.wait()
+    assert (pinned.phase(order_id), escrow.phase(order_id)) == (Phase.CLAIMING, Phase.CLOSED)
+
+
+def test_a_pinned_balance_of_a_token_is_of_the_block(escrow: Escrow, account: Accounts, journal: Journal) -> None:
+    artifact, owner = compiler.compile_contracts(["contracts/mocks/MockToken.sol"])["MockToken"], account()
+    made = journal.send(escrow.w3, owner, Call(None, bytes.fromhex(artifact["bytecode"][2:])), "token")
+    assert made.contract is not None
+    pinned = escrow.pinned()
+    journal.send(escrow.w3, owner, Call(made.contract, calldata(artifact["abi"], "mint", escrow.address, 5)), "mint")
+    assert (pinned.balance(made.contract), escrow.balance(made.contract)) == (0, 5)
 
 
 def test_orders_are_listed_by_buyer_over_any_number_of_blocks(
@@ -472,10 +691,61 @@ def test_a_deployment_is_a_file_that_finds_the_escrow(escrow: Escrow, w3: Web3, 
         Escrow.at(w3, Deployment.read(path))
     with pytest.raises(StateError, match="there is no"):
         Deployment.read(tmp_path / "missing.json")
-    for damage in (b"", b"[]", b"{}", b'{"chain_id": 1, "address": "0x12", "block": 1, "transaction": ""}'):
+    for damage in (b"", b"[]", b"{}", b"[" * 100_000, b"\xff", b'{"chain_id": ' + b"1" * 5000 + b"}"):
         path.write_bytes(damage)
         with pytest.raises(StateError, match="is damaged"):
             Deployment.read(path)
+    good = json.dumps({"chain_id": 31337, "address": escrow.address, "block": 0, "transaction": ""})
+    path.write_text(good)
+    assert Deployment.read(path).block == 0
+    for old, new in [
+        ('"block": 0', f'"block": {bad}') for bad in ("1e999", "NaN", "-1", "true", "1.0", '"1"', "null")
+    ] + [
+        ("31337", "1e999"),
+        ("31337", "false"),
+        (f'"{escrow.address}"', "5"),
+        (escrow.address, "0x12"),
+        ('"transaction": ""', '"transaction": []'),
+    ]:
+        path.write_text(good.replace(old, new))
+        with pytest.raises(StateError, match="is damaged: "):
+            Deployment.read(path)
+
+
+def test_another_contract_is_refused_at_the_cost_of_one_question(escrow: Escrow, w3: Web3, url: str) -> None:
+    deployment = Deployment(31337, escrow.address, 0, "")
+    asked: list[str] = []
+
+    def count(method: str, _: list[Any]) -> None:
+        asked.append(method)
+
+    with relay(url, count) as node:
+        Escrow.at(connect(node), deployment)
+    assert asked.count("eth_getCode") == 1
+    code = w3.eth.get_code(w3.to_checksum_address(escrow.address))
+    rpc(w3, "anvil_setCode", escrow.address, "0x" + code[:-1].hex() + "00")
+    with pytest.raises(IntegrityError, match=f"the contract at {escrow.address} is not this version's escrow"):
+        Escrow.at(w3, deployment)
+    assert Escrow.at(w3, deployment, check_code=False).liabilities() == 0
+
+
+def test_one_home_deploys_on_every_chain_and_every_version(
+    w3: Web3, account: Accounts, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployer = account()
+    first, _ = deploy(w3, deployer, journal)
+    assert deploy(w3, deployer, journal)[0] == first
+    rpc(w3, "anvil_setChainId", 1)
+    try:
+        second, _ = deploy(w3, deployer, journal)
+    finally:
+        rpc(w3, "anvil_setChainId", 31337)
+    assert (first.chain_id, second.chain_id) == (31337, 1)
+    # Code behind the constructor's end: the same contract from other bytes.
+    upgraded = load_artifact() | {"bytecode": load_artifact()["bytecode"] + "00"}
+    monkeypatch.setattr("tip_exchange.chain.escrow.load_artifact", lambda: upgraded)
+    third, _ = deploy(w3, deployer, journal)
+    assert len({first.address, second.address, third.address}) == 3
 
 
 def test_an_address_without_code_is_no_escrow(w3: Web3, account: Accounts) -> None:

@@ -36,10 +36,8 @@ def sha256(data: bytes) -> bytes:
 
 
 def test_what_is_put_is_got(store: BlobStore) -> None:
-    assert not store.has(DIGEST)
     store.put(DIGEST, DATA)
     store.put(DIGEST, DATA)
-    assert store.has(DIGEST)
     assert store.get(DIGEST, limit=len(DATA), commitment=keccak) == DATA
 
 
@@ -139,7 +137,8 @@ def test_a_killed_put_shows_nothing_and_can_be_repeated(tmp_path: Path) -> None:
         writer.send_signal(signal.SIGKILL)
         writer.wait()
     store = BlobStore(tmp_path / "blobs")
-    assert not store.has(digest)
+    with pytest.raises(StorageError, match="is missing"):
+        store.check_file(digest, limit=100)
     store.put(digest, DATA)
     assert store.get(digest, limit=100, commitment=sha256) == DATA
     (abandoned,) = incoming.iterdir()
@@ -196,7 +195,8 @@ def test_a_file_that_changed_is_not_stored(store: BlobStore, tmp_path: Path) -> 
     source.write_bytes(DATA + b"changed")
     with pytest.raises(IntegrityError, match="nothing was stored"):
         store.put_file(sha256(DATA), source)
-    assert not store.has(sha256(DATA))
+    with pytest.raises(StorageError, match="is missing"):
+        store.check_file(sha256(DATA), limit=100)
 
 
 def test_unusable_storage_is_one_sentence(tmp_path: Path) -> None:

@@ -95,7 +95,14 @@ def runtime_code_matches(w3: Web3, address: str, artifact: Mapping[str, Any] | N
     """
     with node_errors(f"reading the code at {address}"):
         actual = bytes(w3.eth.get_code(to_checksum_address(address)))
-        chain_id = w3.eth.chain_id
+        chain_id = int(w3.eth.chain_id)
+    return code_matches(actual, chain_id, address, artifact)
+
+
+def code_matches(
+    actual: bytes, chain_id: int, address: str, artifact: Mapping[str, Any] | None = None
+) -> tuple[bool, str]:
+    """As :func:`runtime_code_matches`, for code that has been read already."""
     expected = expected_runtime_code(chain_id, address, artifact)
     if actual == expected:
         return True, f"{len(actual)} bytes equal to the shipped artifact, immutables of chain {chain_id} included"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, astuple, dataclass, fields
@@ -16,7 +17,7 @@ from web3.exceptions import Web3Exception
 
 from tip_exchange import commitments
 from tip_exchange.chain import tokens
-from tip_exchange.chain.artifact import load_artifact
+from tip_exchange.chain.artifact import code_matches, load_artifact
 from tip_exchange.chain.attestation import recover_attester
 from tip_exchange.chain.events import Attested, Event, OrderOpened, decode_event, read_logs, topic
 from tip_exchange.chain.reverts import wrong_phase
@@ -33,6 +34,8 @@ from tip_exchange.errors import (
 )
 from tip_exchange.files import write_atomic
 from tip_exchange.types import NATIVE_COIN, OrderState, Phase, Submission, Terms
+
+_DELEGATION = bytes.fromhex("ef0100")  # EIP-7702: the address that follows lends its code to an account with a key
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,30 +60,34 @@ class Deployment:
         """
         try:
             found = json.loads(path.read_bytes())
-            deployment = cls(
-                int(found["chain_id"]), str(found["address"]), int(found["block"]), str(found["transaction"])
-            )
+            deployment = cls(found["chain_id"], found["address"], found["block"], found["transaction"])
         except FileNotFoundError as error:
             raise StateError(f"there is no {path}; run `tip chain deploy`, or copy the escrow's file there") from error
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
             raise StateError(f"{path} is damaged ({error!r}); copy it again from the deployer of the escrow") from error
-        if not is_address(deployment.address):
+        # JSON also has floats (1e999 is infinity) and booleans, which Python counts among the integers.
+        for name, number in (("chain_id", deployment.chain_id), ("block", deployment.block)):
+            if type(number) is not int or number < 0:
+                raise StateError(f"{path} is damaged: its {name} is not a whole number from 0 up")
+        if not isinstance(deployment.transaction, str):
+            raise StateError(f"{path} is damaged: its transaction is not a text")
+        if not isinstance(deployment.address, str) or not is_address(deployment.address):
             raise StateError(f"{path} is damaged: {deployment.address!r} is no address")
         return deployment
 
 
 def deploy(w3: Web3, account: LocalAccount, journal: Journal) -> tuple[Deployment, Receipt]:
-    """Deploy the shipped contract once; a second call finds the first one's contract.
+    """Deploy the shipped contract once on the node's chain; a second call finds the first one's contract.
 
     Raises:
         ChainError: as :meth:`Journal.send` does.
     """
     call = Call(None, bytes.fromhex(load_artifact()["bytecode"].removeprefix("0x")))
-    receipt = journal.send(w3, account, call, "deploy", survive_restart=True)
-    if receipt.contract is None:
-        raise ChainError(f"the node's receipt of {receipt.transaction} names no contract; use another node")
     with node_errors("asking for the chain id"):
         chain_id = int(w3.eth.chain_id)
+    receipt = journal.send(w3, account, call, f"deploy-{chain_id}-{_short_hash(call)}", survive_restart=True)
+    if receipt.contract is None:
+        raise ChainError(f"the node's receipt of {receipt.transaction} names no contract; use another node")
     return Deployment(chain_id, receipt.contract, receipt.block, receipt.transaction), receipt
 
 
@@ -94,15 +101,21 @@ class Escrow:
         w3: connection to the chain.
         address: of the contract.
         first_block: where it was deployed; logs before it are not searched.
+        check_code: refuse a contract that is not the shipped one.
+
+    Attributes:
+        block: the block that all reads show (:meth:`pinned`); None to read the present.
 
     Raises:
         ChainError: there is no contract at the address.
+        IntegrityError: there is another contract.
     """
 
-    def __init__(self, w3: Web3, address: str, first_block: int = 0) -> None:
+    def __init__(self, w3: Web3, address: str, first_block: int = 0, *, check_code: bool = True) -> None:
         self.w3 = w3
         self.address = str(to_checksum_address(address))
         self.first_block = first_block
+        self.block: int | None = None
         with node_errors(f"looking for the escrow {address}"):
             self.chain_id = int(w3.eth.chain_id)
             code = w3.eth.get_code(to_checksum_address(address))
@@ -111,18 +124,31 @@ class Escrow:
                 f"there is no contract at {self.address} on chain {self.chain_id} ({place(w3)}); was the local chain "
                 "restarted? Deploy again, or copy the deployment.json of the chain in use"
             )
+        if check_code:
+            same, detail = code_matches(bytes(code), self.chain_id, self.address)
+            if not same:
+                raise IntegrityError(
+                    f"the contract at {self.address} is not this version's escrow: {detail}; check the "
+                    "deployment.json, or use the version it was deployed with"
+                )
         self._contract: Any = w3.eth.contract(
             to_checksum_address(address), abi=load_artifact()["abi"], decode_tuples=True
         )
         self._opened: dict[bytes, OrderOpened] = {}
 
     @classmethod
-    def at(cls, w3: Web3, deployment: Deployment) -> Escrow:
+    def at(cls, w3: Web3, deployment: Deployment, *, check_code: bool = True) -> Escrow:
         """The escrow of a ``deployment.json``.
+
+        Args:
+            w3: connection to the chain.
+            deployment: where it is.
+            check_code: refuse a contract that is not the shipped one.
 
         Raises:
             WrongChain: the node serves another chain.
             ChainError: there is no contract at its address.
+            IntegrityError: there is another contract.
         """
         with node_errors("asking for the chain id"):
             actual = w3.eth.chain_id
@@ -131,7 +157,19 @@ class Escrow:
                 f"the escrow {deployment.address} is on chain {deployment.chain_id}, but the node at {place(w3)} "
                 f"serves chain {actual}; give the RPC URL of a node of chain {deployment.chain_id}"
             )
-        return cls(w3, deployment.address, deployment.block)
+        return cls(w3, deployment.address, deployment.block, check_code=check_code)
+
+    def pinned(self) -> Escrow:
+        """This escrow for reading only, every read as of the block that is the newest now.
+
+        A phase is that of the block's time: on a local chain, which mines only when somebody sends, the clock may have
+        gone further.
+        """
+        with node_errors("asking for the newest block"):
+            block = int(self.w3.eth.block_number)
+        pinned = copy.copy(self)
+        pinned.block = block
+        return pinned
 
     # Steps
 
@@ -173,7 +211,8 @@ class Escrow:
     ) -> Receipt:
         """Attest the padded values in order of submission, as the buyer."""
         call = self._call("attest", [order_id, submissions_hash, list(values)])
-        return self._send(account, journal, call, f"attest-{order_id.hex()}", order_id)
+        # A rejection changes the values. The contract takes one attestation, so another label cannot attest twice.
+        return self._send(account, journal, call, f"attest-{order_id.hex()}-{_short_hash(call)}", order_id)
 
     def attest_by_signature(
         self,
@@ -186,7 +225,7 @@ class Escrow:
     ) -> Receipt:
         """Relay an attestation the buyer has signed (:func:`~tip_exchange.chain.attestation.sign_attestation`)."""
         call = self._call("attestBySignature", [order_id, submissions_hash, list(values), signature])
-        return self._send(account, journal, call, f"relay-{order_id.hex()}", order_id)
+        return self._send(account, journal, call, f"relay-{order_id.hex()}-{_short_hash(call)}", order_id)
 
     def reveal(
         self,
@@ -319,34 +358,30 @@ class Escrow:
     def balance(self, token: str = NATIVE_COIN) -> int:
         """What the escrow holds in a token over all orders, in its smallest unit."""
         with node_errors(f"reading the escrow's balance in {token}"):
-            if token == NATIVE_COIN:
-                return int(self.w3.eth.get_balance(to_checksum_address(self.address)))
-            return tokens.balance(self.w3, token, self.address)
+            return tokens.balance(self.w3, token, self.address, self._moment)
 
     def attester(self, event: Attested, buyer: str) -> tuple[str, str]:
         """Who answers for an attestation, and how: the sender of the transaction, or the signature it carried.
 
-        For a contract wallet the escrow itself has asked the wallet (ERC-1271) or was called by it, which the
-        transaction does not show; the proof is then the escrow's code alone.
+        The transaction does not show what a contract wallet has answered the escrow (ERC-1271) or sent to it, nor what
+        another contract (a multicall, a bundler of ERC-4337) has passed on; the proof is then the escrow's code alone.
         """
         with node_errors(f"reading the attestation {event.transaction}"):
             sent = self.w3.eth.get_transaction(HexBytes(event.transaction))
-            if self.w3.eth.get_code(to_checksum_address(buyer)):
-                return buyer, "accepted by the contract wallet of"
-            if sent.get("to") != self.address:
-                return event.sender, "sent through another contract by"
-            function, given = self._contract.decode_function_input(sent["input"])
-        if function.fn_name != "attestBySignature":
-            return event.sender, "sent by"
+            direct = sent.get("to") == self.address
+            given = self._contract.decode_function_input(sent["input"])[1] if direct else {}
+            signature = given.get("signature")
+            if signature is None and (direct or event.sender == buyer):
+                return event.sender, "sent by"
+            code = bytes(self.w3.eth.get_code(to_checksum_address(buyer), event.block))
+        if code and not code.startswith(_DELEGATION):
+            return buyer, "accepted by the contract wallet of"
+        if signature is None:
+            return buyer, "sent through another contract and accepted by the escrow's code, for"
         signer = recover_attester(
-            given["signature"], self.chain_id, self.address, event.order_id, event.submissions, event.values
+            signature, self.chain_id, self.address, event.order_id, event.submissions, event.values
         )
         return signer, f"relayed by {event.sender}, signed by"
-
-    def now(self) -> int:
-        """Time the next block would have, as far as the node knows; Unix seconds."""
-        with node_errors("reading the chain's clock"):
-            return int(self.w3.eth.get_block(self._moment)["timestamp"])
 
     def order_ids(self, buyer: str | None = None) -> list[bytes]:
         """Ids of all orders, or of one buyer's, oldest first."""
@@ -354,20 +389,24 @@ class Escrow:
         if buyer is not None:
             topics.append("0x" + bytes.fromhex(to_checksum_address(buyer)[2:]).rjust(32, b"\0").hex())
         with node_errors("listing the orders"):
-            head = int(self.w3.eth.block_number)
-            logs = read_logs(self.w3, self.address, topics, self.first_block, head)
+            logs = read_logs(self.w3, self.address, topics, self.first_block, self._head())
             return [bytes(log["topics"][1]) for log in logs]
 
     def events(self, order_id: bytes) -> list[Event]:
         """Everything the escrow logged about an order, in the chain's order; none for an order that does not exist."""
         with node_errors(f"reading the events of order 0x{order_id.hex()}"):
             opened = int(self._read("orderOf", order_id).openedBlock)
-            return self._events([None, "0x" + order_id.hex()], opened, int(self.w3.eth.block_number)) if opened else []
+            return self._events([None, "0x" + order_id.hex()], opened, self._head()) if opened else []
 
     @property
     def _moment(self) -> Any:
+        if self.block is not None:
+            return self.block
         # A local chain mines nothing while nobody sends, so its latest block's time lags behind its clock.
         return "pending" if self.chain_id == LOCAL_CHAIN else "latest"
+
+    def _head(self) -> int:
+        return int(self.w3.eth.block_number) if self.block is None else self.block
 
     def _read(self, name: str, *arguments: object) -> Any:
         return self._contract.functions[name](*arguments).call(block_identifier=self._moment)
@@ -436,6 +475,10 @@ class Escrow:
             while journal.find(self.w3, account, call, f"{label}-approve-{amount}-{number}") is not None:
                 number += 1
             journal.send(self.w3, account, call, f"{label}-approve-{amount}-{number}")
+
+
+def _short_hash(call: Call) -> str:
+    return commitments.keccak(call.data)[:4].hex()
 
 
 def _submission(seller: str, seen: Any, attested: bool) -> Submission:

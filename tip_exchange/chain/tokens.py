@@ -8,6 +8,7 @@ from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 from web3 import Web3
 from web3.exceptions import ContractLogicError
+from web3.types import BlockIdentifier
 
 from tip_exchange.chain.rpc import node_errors
 from tip_exchange.chain.transactions import Call
@@ -19,25 +20,25 @@ def _selector(signature: str) -> bytes:
     return bytes(keccak(text=signature)[:4])
 
 
-def _read(w3: Web3, token: str, data: bytes) -> int:
+def _read(w3: Web3, token: str, data: bytes, block: BlockIdentifier = "latest") -> int:
     with node_errors(f"reading the token {token}"):
         try:
-            raw = bytes(w3.eth.call({"to": to_checksum_address(token), "data": "0x" + data.hex()}))  # type: ignore[typeddict-item]
+            raw = bytes(w3.eth.call({"to": to_checksum_address(token), "data": "0x" + data.hex()}, block))  # type: ignore[typeddict-item]
             return int(decode(["uint256"], raw)[0])
         except (ContractLogicError, DecodingError) as error:
             raise ChainError(f"{token} on chain {w3.eth.chain_id} is not an ERC-20 token; check the address") from error
 
 
-def balance(w3: Web3, token: str, owner: str) -> int:
-    """What ``owner`` holds, in the smallest unit of ``token`` (wei for the chain's own coin).
+def balance(w3: Web3, token: str, owner: str, block: BlockIdentifier = "latest") -> int:
+    """What ``owner`` holds after ``block``, in the smallest unit of ``token`` (wei for the chain's own coin).
 
     Raises:
         ChainError: there is no such token.
     """
     if token == NATIVE_COIN:
         with node_errors(f"reading the balance of {owner}"):
-            return int(w3.eth.get_balance(to_checksum_address(owner)))
-    return _read(w3, token, _selector("balanceOf(address)") + encode(["address"], [owner]))
+            return int(w3.eth.get_balance(to_checksum_address(owner), block))
+    return _read(w3, token, _selector("balanceOf(address)") + encode(["address"], [owner]), block)
 
 
 def allowance(w3: Web3, token: str, owner: str, spender: str) -> int:
