@@ -91,14 +91,17 @@ def run(folder: Path, seed: int, chain: str) -> dict[str, Any]:
     names = sorted(market.sellers)
     with stage.timed("training", f"The buyer fine-tunes MiniLM on {market.buyer_records} records of its own"):
         stage.tip("buyer", "buyer", "train", *market.training_arguments(), "--out", str(folder / "model"))
-    with stage.timed("chain", f"A {chain} chain starts; everybody makes a wallet; the escrow is deployed"):
+    with stage.timed("chain", f"A local {chain} chain starts"):
         node = stage.tip("operator", "chain", "start", "--chain", chain)
-        stage.environment["TIP_RPC"] = node["url"]
-        wallets = side_by_side(lambda role: stage.tip(role, "wallet", "new")["address"], ["operator", "buyer", *names])
-        side_by_side(lambda role: stage.tip("operator", "chain", "fund", wallets[role]), list(wallets))
-        stage.environment["TIP_DEPLOYMENT"] = str(folder / "deployment.json")
-        stage.spend("deploy", stage.tip("operator", "chain", "deploy"))
     try:
+        with stage.timed("chain", "Everybody makes a wallet; the escrow is deployed"):
+            stage.environment["TIP_RPC"] = node["url"]
+            stage.environment["TIP_DEPLOYMENT"] = str(folder / "deployment.json")
+            wallets = side_by_side(
+                lambda role: stage.tip(role, "wallet", "new")["address"], ["operator", "buyer", *names]
+            )
+            side_by_side(lambda role: stage.tip("operator", "chain", "fund", wallets[role]), list(wallets))
+            stage.spend("deploy", stage.tip("operator", "chain", "deploy"))
         return _trade(stage, market, names, wallets, started, seed)
     finally:
         stage.tip("operator", "chain", "stop")
@@ -166,7 +169,6 @@ def _trade(
         }
         for name in names
     ]
-    worth = [row["value"] * row["records"] for row in rows]
     return {
         "seed": seed,
         "chain": stage.chain,
@@ -174,7 +176,7 @@ def _trade(
         "dimension": opened["dimension"],
         "sellers": rows,
         "pearson": float(np.corrcoef(values, plain)[0, 1]),
-        "spearman_utility": icd_market.spearman(worth, [row["utility"] for row in rows]),
+        "spearman_utility": icd_market.spearman([row["payout_wei"] for row in rows], [row["utility"] for row in rows]),
         "seconds": stage.seconds | {"total": round(time.monotonic() - started, 2)},
         "gas": stage.gas,
         "refund_wei": refund["refunded_wei"],
@@ -204,7 +206,7 @@ def report(result: dict[str, Any]) -> None:
         "share and payout: by valuation x records, plus an answer fee of 0.01;\n"
         "true utility: fall of the buyer's validation loss when it retrains with the seller's records added."
     )
-    out.print(f"Spearman correlation of valuation x records with true utility: {result['spearman_utility']:.2f}")
+    out.print(f"Spearman correlation of payout with true utility: {result['spearman_utility']:.2f}")
     out.print(f"encrypted against float64: Pearson {result['pearson']:.6f}, integers exact: {result['exact']}")
     verdict = "all" if result["audit"]["ok"] else "NOT all"
     out.print(f"auditor: {verdict} {result['audit']['checks']} checks hold")

@@ -1,6 +1,8 @@
 #!/usr/bin/env python
 """Reveal and claim, as a seller, with nothing but an RPC URL, an order, a keystore and the seller's own state.
 
+The escrow's address comes from the deployment file, in the seller's home or by --deployment.
+
 Run it after the buyer has attested and again when claims have opened; it does what is possible now and says what is
 next. It may be killed and run again at any moment.
 """
@@ -9,10 +11,10 @@ from __future__ import annotations
 
 import click
 
+from tip_exchange.chain.reverts import clock
 from tip_exchange.cli.main import run
 from tip_exchange.cli.options import Bytes32, Session, session_options, show
 from tip_exchange.roles import seller
-from tip_exchange.roles.market import utc
 from tip_exchange.types import Phase
 
 
@@ -25,8 +27,7 @@ def claim_payout(session: Session, order: bytes, as_json_output: bool) -> None:
     state = market.escrow.order(order)
     if state.phase == Phase.REVEALING:
         seller.reveal(market, session.home, account, order)
-        claim_from = state.reveal_until + (state.terms.challengeWindow if state.attested else 0)
-        text = f"revealed; run this again from {utc(claim_from)} on to claim"
+        text = f"revealed; run this again from {clock(state.claim_from)} on to claim"
     else:
         seller.claim(market, session.home, account, order, account.address)
         text = "claimed"

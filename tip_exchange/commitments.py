@@ -21,7 +21,7 @@ from pathlib import Path
 from eth_abi.abi import encode
 from eth_hash.auto import keccak as _keccak
 
-from tip_exchange.errors import IntegrityError, WireError
+from tip_exchange.errors import IntegrityError
 from tip_exchange.types import Terms
 
 TERMS_TYPE = (
@@ -63,13 +63,7 @@ def pad_commitment(order: bytes, seller: str, pad: int, records: int, salt: byte
 
 
 def reply_commitment(reply: bytes) -> bytes:
-    """``keccak(keccak(c1) ‖ c0 cell)`` of a reply blob ``c1 ‖ c0 cell`` of any length of at least one cell.
-
-    Raises:
-        WireError: the reply is shorter than its c0 cell.
-    """
-    if len(reply) < REPLY_CELL_BYTES:
-        raise WireError(f"a reply has {len(reply)} bytes, less than its last cell of {REPLY_CELL_BYTES}")
+    """``keccak(keccak(c1) ‖ c0 cell)`` of any bytes: the last seven are the c0 cell, those before are c1."""
     return keccak(keccak(reply[:-REPLY_CELL_BYTES]) + reply[-REPLY_CELL_BYTES:])
 
 
@@ -123,7 +117,10 @@ def merkle_root(leaves: Sequence[bytes]) -> bytes:
 
 
 def merkle_proof(leaves: Sequence[bytes], index: int) -> list[bytes]:
-    """The siblings from leaf ``index`` up to the top; a level without a sibling adds nothing."""
+    """The siblings from leaf ``index`` up to the top; a level without a sibling adds nothing.
+
+    For opening one record, or one cell of the zero block, to somebody who knows the root alone.
+    """
     proof = []
     for level in _levels(leaves)[:-1]:
         sibling = index ^ 1

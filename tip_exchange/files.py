@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from tip_exchange.errors import StateError
 
@@ -44,6 +46,21 @@ def write_atomic(path: Path, data: bytes, mode: int = 0o600) -> None:
     finally:
         temporary.unlink(missing_ok=True)
     sync_folder(path.parent)
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """A JSON object that :func:`write_atomic` wrote.
+
+    Raises:
+        StateError: it is missing or damaged.
+    """
+    try:
+        state = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise StateError(f"cannot read {path} ({error}); restore it from a copy") from error
+    if not isinstance(state, dict):
+        raise StateError(f"{path} is damaged; restore it from a copy")
+    return state
 
 
 @contextmanager

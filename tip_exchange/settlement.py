@@ -5,9 +5,7 @@ Everything is Python integers; nothing rounds but the one division of :func:`pay
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from tip_exchange.types import INVALID
+from tip_exchange.types import INVALID, Terms
 
 T = 2**36
 """Plaintext modulus of the ``wide`` parameter set: padded values live modulo T."""
@@ -48,7 +46,25 @@ def payout(budget: int, weight: int, total_weight: int) -> int:
     return budget * weight // total_weight if total_weight else 0
 
 
-def payouts(budget: int, weights: Mapping[str, int]) -> dict[str, int]:
-    """Every seller's payout. Their sum is at most ``budget``; the dust goes back to the buyer."""
-    total = sum(weights.values())
-    return {seller: payout(budget, weight, total) for seller, weight in weights.items()}
+def refund_limit(
+    terms: Terms, *, closed: bool, attested: bool, live: bool, total_weight: int, fees_earned: int, paid: int
+) -> int:
+    """Most that the buyer may have been refunded in all, in the token's smallest unit.
+
+    Args:
+        terms: the order's.
+        closed: whether the claim window is over; before, what sellers may still claim stays.
+        attested: whether the buyer attested.
+        live: whether a seller submitted and was not rejected; without one everything goes back.
+        total_weight: sum of the weights.
+        fees_earned: number of reveals that earned the answer fee.
+        paid: what sellers have claimed, fees included.
+    """
+    if not live and not attested:
+        return terms.deposit
+    kept = 0 if attested else terms.budget + terms.bond
+    if closed:
+        return terms.deposit - kept - paid
+    if attested and total_weight:
+        kept += terms.budget
+    return terms.deposit - kept - terms.answerFee * fees_earned

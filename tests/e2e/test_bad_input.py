@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
@@ -110,7 +111,8 @@ def test_reply_whose_hash_differs_and_rejecting_its_seller(exchange: Exchange) -
     exchange.tip("buyer", "buyer", "attest", "order")
     assert "rejected" in refused(exchange, "clinic", "seller", "reveal", exchange.order)
     exchange.tip("lab", "seller", "reveal", exchange.order)
-    assert exchange.run("auditor", "auditor", "verify", exchange.order).status == 1  # the reply is still missing
+    report = exchange.tip("auditor", "auditor", "verify", exchange.order)
+    assert report["ok"], "a seller that withholds its reply and is rejected spoils nobody's audit"
 
 
 @pytest.mark.parametrize(
@@ -160,10 +162,10 @@ def test_deadline_passed(exchange: Exchange) -> None:
     exchange.submit("lab")
     exchange.advance("2d")
     said = refused(exchange, "clinic", *submit_arguments(exchange))
-    assert "ATTESTING" in said
-    assert "SUBMITTING" in said
+    assert "Attesting" in said
+    assert "Submitting, which ended at" in said
     exchange.advance("2d")
-    assert "ATTESTING" in refused(exchange, "buyer", "buyer", "attest", "order")
+    assert "Attesting, which ended at" in refused(exchange, "buyer", "buyer", "attest", "order")
     exchange.tip("lab", "seller", "reveal", exchange.order)
     exchange.tip("stranger", "order", "forfeit", exchange.order)
     exchange.advance("2d")
@@ -262,3 +264,63 @@ def test_a_lost_pad_is_said_plainly(exchange: Exchange) -> None:
 )
 def test_amounts_durations_and_addresses_need_their_form(exchange: Exchange, option: str, value: str) -> None:
     assert value in refused(exchange, "buyer", *exchange.open_arguments("order", option, value))
+
+
+@pytest.mark.parametrize("name", ["../outside", "a/b", "0xabc", ""])
+def test_an_order_name_is_a_plain_file_name(exchange: Exchange, name: str) -> None:
+    assert "cannot name an order" in refused(exchange, "buyer", *exchange.open_arguments(name))
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["[" * 10_000, "{}", "[]", '{"order_id": "0x00", "submissions": "0x00", "signature": "0x", "values": [1e999]}'],
+    ids=["nested", "empty object", "list", "not integers"],
+)
+def test_a_file_that_is_no_attestation(exchange: Exchange, content: str) -> None:
+    path = exchange.folder / "attestation.json"
+    path.write_text(content)
+    assert "attestation" in refused(exchange, "stranger", "order", "relay", str(path))
+
+
+def test_a_missing_records_file(exchange: Exchange) -> None:
+    exchange.open()
+    arguments = ["seller", "submit", exchange.order, "--records", str(exchange.folder / "nowhere.jsonl")]
+    assert "does not exist" in refused(exchange, "clinic", *arguments)
+
+
+def test_damaged_state_is_named_and_spoils_no_other_order(exchange: Exchange) -> None:
+    exchange.open("first")
+    exchange.submit("clinic")
+    exchange.advance("2d")
+    damaged = exchange.home("buyer") / "orders/earlier/order.json"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_text("")
+    assert "earlier/order.json" in refused(exchange, "buyer", "buyer", "attest", "earlier")
+    exchange.tip("buyer", "buyer", "attest", exchange.order)
+
+
+def test_a_contract_that_is_not_the_escrow_gets_no_deposit(exchange: Exchange) -> None:
+    address = json.loads((exchange.folder / "deployment.json").read_text())["address"]
+    code = exchange.rpc("eth_getCode", address, "latest")
+    exchange.rpc("anvil_setCode", address, code[:-2] + f"{int(code[-2:], 16) ^ 1:02x}")
+    assert address in refused(exchange, "buyer", *exchange.open_arguments())
+    assert "escrow" in refused(exchange, "clinic", "seller", "reveal", "0x" + "11" * 32)
+
+
+def test_hostile_text_in_a_manifest_cannot_forge_the_report(exchange: Exchange) -> None:
+    from rich.console import Console
+
+    from tip_exchange.cli.auditor import report_table
+    from tip_exchange.roles.auditor import Check
+
+    exchange.open()
+    path = blob(exchange, "modelHash")
+    path.write_bytes(b'{"files":[{"bytes":1,"path":"[/red]","sha256":"00"}],"version":1}')
+    ended = exchange.run("auditor", "auditor", "verify", exchange.order)
+    assert ended.status == 1
+    assert "Traceback" not in ended.err
+    console = Console(file=io.StringIO(), width=100)
+    with console.capture() as captured:
+        console.print(report_table("order", [Check("[/red]", False, "[green]ok [/red]")]))
+    assert "[/red]" in captured.get()
+    assert "[green]ok" in captured.get()

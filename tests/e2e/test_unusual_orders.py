@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from exchange import SELLERS, Exchange
+
+from tip_exchange.commitments import reply_commitment
 
 
 def audited(exchange: Exchange) -> dict[str, dict[str, Any]]:
@@ -71,7 +74,8 @@ def test_silence_costs_the_buyer_budget_and_bond(exchange: Exchange) -> None:
     assert "held 0" in money
 
 
-def test_a_reply_that_is_no_reply_is_attested_invalid_and_worth_nothing(exchange: Exchange) -> None:
+@pytest.mark.parametrize("size", [3, 57351, 57352])
+def test_a_reply_that_is_no_reply_is_attested_invalid_and_worth_nothing(exchange: Exchange, size: int) -> None:
     exchange.open()
     records = str(exchange.folder / "clinic.jsonl")
     for kill_at in range(1, 40):
@@ -80,7 +84,10 @@ def test_a_reply_that_is_no_reply_is_attested_invalid_and_worth_nothing(exchange
         if written:
             break
     assert ended.status == -9
-    (written[0].parent / "reply.bin").write_bytes(b"\xff" * 57351)
+    junk = b"\xff" * size
+    (written[0].parent / "reply.bin").write_bytes(junk)
+    state = json.loads(written[0].read_bytes()) | {"reply_hash": reply_commitment(junk).hex()}
+    written[0].write_text(json.dumps(state))
     exchange.submit("clinic")
     exchange.submit("lab")
     exchange.advance("2d")
@@ -132,3 +139,34 @@ def test_an_invited_seller_answers_and_is_audited(exchange: Exchange) -> None:
         assert ended.status == 1, hostile
         assert "failed: allow-list" in ended.err
         assert "Traceback" not in ended.err
+
+
+def test_a_valid_reply_attested_invalid_is_named(exchange: Exchange) -> None:
+    """The one false attestation that an auditor proves without a key."""
+    exchange.open()
+    exchange.submit("clinic")
+    exchange.submit("lab")
+    exchange.advance("2d")
+    exchange.tip("buyer", "buyer", "attest", "order", "--sign-to", str(exchange.folder / "signed.json"))
+    path = exchange.home("buyer") / "orders/order/attestation.json"
+    saved = json.loads(path.read_bytes())
+    saved["values"][0] = 2**64 - 1
+    path.write_text(json.dumps(saved))
+    exchange.tip("buyer", "buyer", "attest", "order")
+    report = json.loads(exchange.run("auditor", "auditor", "verify", exchange.order, "--json").out)
+    failed = [check["name"] for check in report["checks"] if not check["ok"]]
+    assert failed == [f"reply of {exchange.wallets['clinic']}"]
+
+
+def test_a_reject_after_a_killed_attestation_does_not_block_the_next(exchange: Exchange) -> None:
+    exchange.open()
+    exchange.submit("clinic")
+    exchange.submit("lab")
+    exchange.advance("2d")
+    exchange.rpc("evm_setAutomine", False)
+    assert exchange.run("buyer", "buyer", "attest", "order", kill_at=3).status == -9
+    exchange.rpc("evm_setAutomine", True)
+    exchange.tip("buyer", "buyer", "reject", "order", exchange.wallets["clinic"])
+    exchange.tip("buyer", "buyer", "attest", "order")
+    exchange.tip("lab", "seller", "reveal", exchange.order)
+    audited(exchange)

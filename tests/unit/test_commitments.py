@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tip_exchange import commitments
 from tip_exchange.commitments import keccak
-from tip_exchange.errors import IntegrityError, WireError
+from tip_exchange.errors import IntegrityError
 from tip_exchange.types import BURN_ADDRESS, NATIVE_COIN, Terms
 
 SELLERS = [f"0x{i:040x}" for i in range(1, 9)]
@@ -107,9 +107,9 @@ def test_equal_records_have_unequal_leaves() -> None:
     assert commitments.data_root(salt, [b"a"]) != commitments.data_root(bytes(32), [b"a"])
 
 
-def test_a_reply_shorter_than_a_cell_is_refused() -> None:
-    with pytest.raises(WireError, match="6 bytes"):
-        commitments.reply_commitment(b"\x00" * 6)
+def test_a_reply_commitment_splits_off_the_last_cell() -> None:
+    assert commitments.reply_commitment(b"c1" + b"7 bytes") == keccak(keccak(b"c1") + b"7 bytes")
+    assert commitments.reply_commitment(b"short") == keccak(keccak(b"") + b"short")
 
 
 def test_check_names_the_object_and_both_hashes() -> None:

@@ -1,10 +1,16 @@
 """Laws of the payout reference."""
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tip_exchange.settlement import T, centred, opened_value, payout, payouts, weight
-from tip_exchange.types import INVALID
+from tip_exchange.settlement import T, centred, opened_value, payout, refund_limit, weight
+from tip_exchange.types import BURN_ADDRESS, INVALID, NATIVE_COIN, Terms
+
+TERMS = Terms(
+    BURN_ADDRESS, NATIVE_COIN, BURN_ADDRESS, 1, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, *(bytes(32) for _ in range(8))
+)  # fmt: skip
 
 values = st.integers(-(T // 2), T // 2 - 1)
 pads = st.integers(0, T - 1)
@@ -37,16 +43,28 @@ def test_weight_by_hand() -> None:
 
 @given(st.integers(1, 2**128 - 1), st.lists(st.integers(0, 2**66), min_size=1, max_size=128))
 def test_payouts_never_exceed_the_budget_and_leave_less_than_one_unit_a_seller(budget: int, weights: list[int]) -> None:
-    paid = payouts(budget, {str(i): w for i, w in enumerate(weights)})
-    total = sum(paid.values())
+    paid = [payout(budget, w, sum(weights)) for w in weights]
+    total = sum(paid)
     assert total <= budget
     if sum(weights):
         assert budget - total < len(weights)
         for i, w in enumerate(weights):
-            assert paid[str(i)] * sum(weights) <= budget * w < (paid[str(i)] + 1) * sum(weights)
+            assert paid[i] * sum(weights) <= budget * w < (paid[i] + 1) * sum(weights)
     else:
         assert total == 0
 
 
 def test_nobody_is_paid_when_nobody_has_weight() -> None:
     assert payout(10**18, 0, 0) == 0
+
+
+def test_refund_limits_by_hand() -> None:
+    """Budget 100, bond 20, fees 3 · 4 sellers = 132 locked."""
+    terms = replace(TERMS, budget=100, bond=20, answerFee=3, maxSellers=4)
+    order = {"closed": False, "attested": True, "live": True, "total_weight": 5, "fees_earned": 2, "paid": 0}
+    assert refund_limit(terms, **order) == 20 + 2 * 3
+    assert refund_limit(terms, **order | {"total_weight": 0}) == 100 + 20 + 2 * 3
+    assert refund_limit(terms, **order | {"closed": True, "paid": 90}) == 132 - 90
+    assert refund_limit(terms, **order | {"attested": False, "total_weight": 0}) == 2 * 3
+    assert refund_limit(terms, **order | {"attested": False, "closed": True, "paid": 3}) == 132 - 120 - 3
+    assert refund_limit(terms, **order | {"attested": False, "live": False}) == 132

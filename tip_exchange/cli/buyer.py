@@ -27,15 +27,22 @@ def buyer() -> None:
     """Buy influence without showing what you validate on."""
 
 
-_file = click.Path(path_type=Path, dir_okay=False)
-_folder = click.Path(path_type=Path, file_okay=False)
+_file = click.Path(path_type=Path, dir_okay=False, exists=True)
+_folder = click.Path(path_type=Path, file_okay=False, exists=True)
+_new_file = click.Path(path_type=Path, dir_okay=False)
+_new_folder = click.Path(path_type=Path, file_okay=False)
 
 
 @buyer.command()
 @click.option("--base", required=True, type=_folder, help="Hugging Face folder of a pretrained BERT, with safetensors.")
 @click.option("--records", required=True, type=_file, help="Your own training records (CSV or JSONL: text, label).")
 @click.option("--labels", required=True, type=_file, help="Names of all classes, one a line; those you lack included.")
-@click.option("--out", required=True, type=_folder, help="Model folder to write; must not exist, or be empty.")
+@click.option(
+    "--out",
+    required=True,
+    type=_new_folder,
+    help="Model folder to write; must not exist, or be empty.",
+)
 @click.option(
     "--checkpoints", type=click.IntRange(1, 100), default=3, show_default=True, help="Models to average over."
 )
@@ -155,7 +162,11 @@ def reject(session: Session, order: str, seller: str, as_json_output: bool) -> N
 
 @buyer.command()
 @click.argument("order")
-@click.option("--sign-to", type=_file, help="Send nothing: write the signed attestation here, for anyone to relay.")
+@click.option(
+    "--sign-to",
+    type=_new_file,
+    help="Send nothing: write the signed attestation here, for anyone to relay.",
+)
 @session_options(wallet=True)
 def attest(session: Session, order: str, sign_to: Path | None, as_json_output: bool) -> None:
     """Decrypt the replies to ORDER (its name or id) and attest the padded values, knowing none of them."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
 
 import click
 
@@ -14,12 +13,11 @@ from tip_exchange.cli.options import (
     Session,
     chain_folder,
     json_option,
+    local_node,
+    node_options,
     session_options,
     show,
 )
-
-if TYPE_CHECKING:
-    from tip_exchange.chain.nodes import Kind
 
 
 @click.group()
@@ -37,17 +35,13 @@ _folder = click.option(
 
 
 @chain.command()
-@click.option(
-    "--chain", "kind", type=click.Choice(["anvil", "hardhat"]), default="anvil", envvar="TIP_CHAIN", show_default=True
-)
+@click.option("--chain", "kind", type=click.Choice(["anvil", "hardhat"]), envvar="TIP_CHAIN", help="[default: anvil]")
 @click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on; a free one otherwise.")
 @_folder
 @json_option
-def start(kind: str, port: int | None, folder: Path, as_json_output: bool) -> None:
+def start(kind: str | None, port: int | None, folder: Path, as_json_output: bool) -> None:
     """Find the local chain, or start one that goes on in the background."""
-    from tip_exchange.chain.nodes import find_node, start_node
-
-    node = find_node(folder) or start_node(cast("Kind", kind), port, folder)
+    node = local_node(kind, port, folder)
     result = {"url": node.url, "pid": node.pid, "kind": node.kind, "chain_id": node.chain_id}
     show(as_json_output, result, f"{node.kind} on {node.url}, chain {node.chain_id}, process {node.pid}")
 
@@ -89,21 +83,23 @@ def deploy(session: Session, as_json_output: bool) -> None:
 @chain.command()
 @click.argument("address", type=Address())
 @click.option("--amount", type=Amount(), default="100ether", show_default=True)
-@session_options(storage=False)
-def fund(session: Session, address: str, amount: int, as_json_output: bool) -> None:
+@node_options
+@json_option
+def fund(address: str, amount: int, rpc: str | None, chain_kind: str | None, as_json_output: bool) -> None:
     """Give ADDRESS coin on a local chain."""
     from tip_exchange.chain.nodes import fund as fund_address
 
-    fund_address(session.rpc_url(), address, amount)
+    fund_address(rpc or local_node(chain_kind, None, chain_folder()).url, address, amount)
     show(as_json_output, {"address": address, "balance_wei": amount}, f"{address} has {amount} wei")
 
 
 @chain.command()
 @click.argument("time", type=Duration())
-@session_options(storage=False)
-def advance(session: Session, time: int, as_json_output: bool) -> None:
+@node_options
+@json_option
+def advance(time: int, rpc: str | None, chain_kind: str | None, as_json_output: bool) -> None:
     """Move a local chain's clock on by TIME."""
     from tip_exchange.chain.nodes import advance_time
 
-    advance_time(session.rpc_url(), time)
+    advance_time(rpc or local_node(chain_kind, None, chain_folder()).url, time)
     show(as_json_output, {"seconds": time}, f"the clock moved on by {time} s")

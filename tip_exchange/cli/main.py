@@ -36,9 +36,9 @@ def main() -> None:
 
 
 def run(command: click.Command) -> None:
-    """Run a command; an error raised on purpose ends with one sentence and status 1."""
+    """Run a command; an error raised on purpose, or by the file system, ends with one sentence and status 1."""
     try:
         command()
-    except TipError as error:
+    except (TipError, OSError) as error:
         errors.print(f"error: {error}", style="bold red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(1)

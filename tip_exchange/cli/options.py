@@ -18,11 +18,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from tip_exchange.roles.market import Market, Progress, as_json
+from tip_exchange.errors import StateError
 
 if TYPE_CHECKING:
-    from tip_exchange.chain.nodes import Kind
+    from tip_exchange.chain.nodes import Kind, LocalNode
     from tip_exchange.chain.wallets import LocalAccount
+    from tip_exchange.roles.market import Market, Progress
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -46,11 +47,11 @@ class Amount(click.ParamType[int]):
         """Wei."""
         if isinstance(value, int):
             return value
-        return _quantity(str(value), UNITS, "2.5ether, 30gwei or 1000wei")
+        return _quantity(str(value), UNITS, 2**128 - 1, "2.5ether, 30gwei or 1000wei")
 
 
 class Duration(click.ParamType[int]):
-    """``90s``, ``30min``, ``12h`` or ``7d``."""
+    """``90s``, ``30min``, ``12h`` or ``7d``; a year at most, as the contract has it."""
 
     name = "duration"
 
@@ -58,16 +59,16 @@ class Duration(click.ParamType[int]):
         """Seconds."""
         if isinstance(value, int):
             return value
-        return _quantity(str(value), DURATIONS, "90s, 30min, 12h or 7d")
+        return _quantity(str(value), DURATIONS, 365 * DURATIONS["d"], "90s, 30min, 12h or 7d")
 
 
-def _quantity(text: str, units: dict[str, int], examples: str) -> int:
+def _quantity(text: str, units: dict[str, int], most: int, examples: str) -> int:
     match = re.fullmatch(r"([0-9]{1,40}(?:\.[0-9]{1,40})?)\s*([a-z]+)", text)
     if match and match[2] in units:
         amount = Fraction(match[1]) * units[match[2]]
-        if amount.denominator == 1 and amount < 2**128:
+        if amount.denominator == 1 and amount <= most:
             return int(amount)
-    raise click.BadParameter(f"{text!r} is not an amount with its unit, like {examples}")
+    raise click.BadParameter(f"{text!r} is not a number with its unit, like {examples}, or is out of range")
 
 
 class Bytes32(click.ParamType[bytes]):
@@ -116,23 +117,25 @@ def json_option(command: F) -> F:
     )
 
 
-def chain_options(command: F) -> F:
-    """``--rpc``, ``--chain`` and ``--deployment``."""
+def deployment_option(command: F) -> F:
+    """``--deployment``."""
+    return click.option(
+        "--deployment",
+        type=click.Path(path_type=Path, dir_okay=False),
+        envvar="TIP_DEPLOYMENT",
+        help="File that `tip chain deploy` wrote: chain, address, block.  [default: <home>/deployment.json]",
+    )(command)
+
+
+def node_options(command: F) -> F:
+    """``--rpc`` and ``--chain``."""
     for option in (
-        click.option(
-            "--deployment",
-            type=click.Path(path_type=Path, dir_okay=False),
-            envvar="TIP_DEPLOYMENT",
-            help="File that `tip chain deploy` wrote: chain, address, block.  [default: <home>/deployment.json]",
-        ),
         click.option(
             "--chain",
             "chain_kind",
             type=click.Choice(["anvil", "hardhat"]),
-            default="anvil",
             envvar="TIP_CHAIN",
-            show_default=True,
-            help="Local chain to find or start when no --rpc is given.",
+            help="Local chain to find or start when no --rpc is given.  [default: one that runs, else anvil]",
         ),
         click.option("--rpc", envvar="TIP_RPC", help="URL of a node (http, https) or path of its IPC socket."),
     ):
@@ -170,7 +173,7 @@ class Session:
 
     home: Path
     rpc: str | None
-    chain_kind: str
+    chain_kind: str | None
     deployment: Path | None
     storage: str | None
     wallet: str | None
@@ -180,31 +183,46 @@ class Session:
         """The given node, or a local one, found or started."""
         if self.rpc:
             return self.rpc
-        from tip_exchange.chain.nodes import find_node, start_node
-
-        folder = chain_folder()
-        node = find_node(folder) or start_node(cast("Kind", self.chain_kind), None, folder)
-        return node.url
+        return local_node(self.chain_kind, None, chain_folder()).url
 
     def deployment_file(self) -> Path:
         """Where the escrow's address is written."""
         return self.deployment or self.home / "deployment.json"
 
-    def market(self) -> Market:
-        """The escrow and the storage."""
+    def market(self, *, check_code: bool = True) -> Market:
+        """The escrow, its code checked against the shipped artifact unless the caller does it, and the storage."""
         from tip_exchange.chain.escrow import Deployment, Escrow
         from tip_exchange.chain.rpc import connect
+        from tip_exchange.roles.market import Market
         from tip_exchange.storage import BlobStore
 
         deployment = Deployment.read(self.deployment_file())
         w3 = connect(self.rpc_url(), deployment.chain_id)
-        return Market(Escrow.at(w3, deployment), BlobStore(self.storage or str(self.home / "storage")))
+        return Market(
+            Escrow.at(w3, deployment, check_code=check_code), BlobStore(self.storage or str(self.home / "storage"))
+        )
 
     def account(self) -> LocalAccount:
         """The unlocked wallet."""
         from tip_exchange.chain.wallets import read_password, unlock
 
         return unlock(self.home, self.wallet or "main", read_password(self.password_file))
+
+
+def local_node(kind: str | None, port: int | None, folder: Path) -> LocalNode:
+    """The node of ``folder``, found or started.
+
+    Raises:
+        StateError: one runs there, of another kind or on another port than asked for.
+    """
+    from tip_exchange.chain.nodes import find_node, start_node
+
+    node = find_node(folder)
+    if node is None:
+        return start_node(cast("Kind", kind or "anvil"), port, folder)
+    if (kind and node.kind != kind) or (port and not node.url.endswith(f":{port}")):
+        raise StateError(f"{node.kind} runs already on {node.url} ({folder}); `tip chain stop` it first")
+    return node
 
 
 def session_options(*, wallet: bool = False, storage: bool = True) -> Callable[[F], F]:
@@ -215,7 +233,7 @@ def session_options(*, wallet: bool = False, storage: bool = True) -> Callable[[
         def with_session(
             home: Path,
             rpc: str | None,
-            chain_kind: str,
+            chain_kind: str | None,
             deployment: Path | None,
             storage: str | None = None,
             wallet: str | None = None,
@@ -225,7 +243,7 @@ def session_options(*, wallet: bool = False, storage: bool = True) -> Callable[[
             session = Session(home, rpc, chain_kind, deployment, storage, wallet, password_file)
             return command(session, **rest)
 
-        decorated: Any = json_option(chain_options(home_option(with_session)))
+        decorated: Any = json_option(node_options(deployment_option(home_option(with_session))))
         if storage:
             decorated = storage_option(decorated)
         if wallet:
@@ -239,6 +257,17 @@ def session_options(*, wallet: bool = False, storage: bool = True) -> Callable[[
 def chain_folder() -> Path:
     """Where a local node keeps its log and says where it listens: shared by all homes of this user."""
     return Path(os.environ.get("TIP_CHAIN_FOLDER", Path.home() / ".tip_exchange" / "chain"))
+
+
+def as_json(value: Any) -> Any:
+    """For JSON: bytes as 0x-hex, everything else as it is."""
+    if isinstance(value, bytes):
+        return "0x" + value.hex()
+    if isinstance(value, dict):
+        return {key: as_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_json(item) for item in value]
+    return value
 
 
 def show(as_json_output: bool, value: dict[str, Any], text: str) -> None:

@@ -48,7 +48,7 @@ def order() -> None:
 @session_options(storage=False)
 def show_order(session: Session, order: bytes, as_json_output: bool) -> None:
     """Show ORDER: its terms, where it stands, and its sellers."""
-    from tip_exchange.roles.market import utc
+    from tip_exchange.chain.reverts import clock
 
     escrow = session.market().escrow
     state, submissions = escrow.order(order), escrow.submissions(order)
@@ -62,7 +62,7 @@ def show_order(session: Session, order: bytes, as_json_output: bool) -> None:
     ]
     lines = [f"order 0x{order.hex()}", f"phase {state.phase.name}", f"buyer {state.terms.buyer}"]
     lines += [f"budget {state.terms.budget} wei, bond {state.terms.bond}, answer fee {state.terms.answerFee}"]
-    lines += [f"{name} {utc(when)}" for name, when in ends if when]
+    lines += [f"{name} {clock(when)}" for name, when in ends if when]
     lines += [
         f"seller {entry.seller}: "
         + (
@@ -77,6 +77,22 @@ def show_order(session: Session, order: bytes, as_json_output: bool) -> None:
     show(as_json_output, result, "\n".join(lines))
 
 
+def _attestation(path: Path) -> tuple[bytes, bytes, list[int], bytes]:
+    """Order id, submissions hash, values and signature of a file that somebody else may have written."""
+    try:
+        content = json.loads(path.read_bytes())
+        order_id, submissions, signature = (
+            bytes.fromhex(content[key].removeprefix("0x")) for key in ("order_id", "submissions", "signature")
+        )
+        values = content["values"]
+        sound = len(order_id) == len(submissions) == 32 and all(type(v) is int and 0 <= v < 2**64 for v in values)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise DataError(f"{path} is not an attestation written by `tip buyer attest --sign-to`: {error!r}") from error
+    if not sound:
+        raise DataError(f"{path}: a field of the attestation is out of range; ask the buyer for the file again")
+    return order_id, submissions, values, signature
+
+
 @order.command()
 @click.argument("attestation", type=click.Path(path_type=Path, dir_okay=False))
 @session_options(wallet=True, storage=False)
@@ -84,16 +100,7 @@ def relay(session: Session, attestation: Path, as_json_output: bool) -> None:
     """Send a buyer's signed ATTESTATION file; you pay the gas, the signature decides."""
     from tip_exchange.chain.transactions import Journal
 
-    try:
-        content = json.loads(attestation.read_bytes())
-        order_id, submissions, signature = (
-            bytes.fromhex(content[key].removeprefix("0x")) for key in ("order_id", "submissions", "signature")
-        )
-        values = [int(value) for value in content["values"]]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(
-            f"{attestation} is not an attestation written by `tip buyer attest --sign-to`: {error}"
-        ) from error
+    order_id, submissions, values, signature = _attestation(attestation)
     journal = Journal(session.home / "journal")
     account = session.account()
     receipt = session.market().escrow.attest_by_signature(account, journal, order_id, submissions, values, signature)

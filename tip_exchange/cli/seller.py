@@ -19,7 +19,7 @@ def seller() -> None:
 @click.option(
     "--records",
     required=True,
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
     help="Your records: CSV or JSONL with the columns the buyer's model names. They never leave this machine.",
 )
 @session_options(wallet=True)

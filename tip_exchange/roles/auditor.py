@@ -20,15 +20,17 @@ from tip_exchange.chain.events import (
     Revealed,
     Submitted,
 )
+from tip_exchange.chain.reverts import clock
 from tip_exchange.encryption.parameters import MAX_DIMENSION, parameter_set
 from tip_exchange.encryption.query import expand_a, zero_block_hash
-from tip_exchange.encryption.wire import Query, decode_query, decode_reply, query_bytes, query_dimension, reply_bytes
-from tip_exchange.errors import IntegrityError, TipError, WireError
+from tip_exchange.encryption.wire import Query, decode_query, decode_reply, query_bytes, query_dimension
+from tip_exchange.errors import IntegrityError, StorageError, TipError, WireError
 from tip_exchange.roles.buyer import fetch_reply
-from tip_exchange.roles.market import FOREVER, Market, utc
+from tip_exchange.roles.market import Market
 from tip_exchange.roles.publication import fetch_manifest, fetch_sellers
-from tip_exchange.types import INVALID, OrderState, Submission
+from tip_exchange.types import INVALID, OrderState, Phase, Submission
 
+_FOREVER = 2**63
 E = TypeVar("E", bound=Event)
 
 
@@ -47,7 +49,7 @@ def _expect(condition: bool, sentence: str) -> None:
 
 
 class Audit:
-    """The evidence of one order, and the checks over it."""
+    """The evidence of one order at one block, and the checks over it."""
 
     def __init__(self, market: Market, order_id: bytes) -> None:
         """Reads the order.
@@ -55,17 +57,18 @@ class Audit:
         Raises:
             ChainError, IntegrityError: there is no such order, or its terms do not hash to its id.
         """
-        self.market = market
-        self.order: OrderState = market.escrow.order(order_id)
-        self.submissions: list[Submission] = market.escrow.submissions(order_id)
-        self.events: list[Event] = market.escrow.events(order_id)
+        self.store = market.store
+        self.escrow = market.escrow.pinned()
+        self.order: OrderState = self.escrow.order(order_id)
+        self.submissions: list[Submission] = self.escrow.submissions(order_id)
+        self.events: list[Event] = self.escrow.events(order_id)
 
     @cached_property
     def query(self) -> Query:
         """The query blob, checked against its hash and parsed."""
         terms, parameters = self.order.terms, parameter_set(self.order.terms.parameterSet)
         limit = query_bytes(parameters, MAX_DIMENSION)
-        blob = self.market.store.get(terms.queryHash, limit=limit, commitment=commitments.keccak)
+        blob = self.store.get(terms.queryHash, limit=limit, commitment=commitments.keccak)
         return decode_query(blob, parameters=parameters, dimension=query_dimension(blob))
 
     def of(self, kind: type[E]) -> list[E]:
@@ -82,6 +85,7 @@ class Audit:
         yield from self.model_files()
         if self.order.terms.sellersRoot != bytes(32):
             yield "allow-list", self.allow_list
+        yield "events", self.event_counts
         yield "submissions", self.submission_chain
         for entry in self.submissions:
             yield f"reply of {entry.seller}", partial(self.reply, entry)
@@ -107,15 +111,21 @@ class Audit:
                 results.append(Check(name, False, str(error)))
         return results
 
+    def one(self, kind: type[E], seller: str | None = None) -> E:
+        """The only event of one kind, or of one kind and seller."""
+        found = [event for event in self.of(kind) if seller is None or getattr(event, "seller", None) == seller]
+        _expect(len(found) == 1, f"the node lists {len(found)} {kind.__name__} events where there must be one")
+        return found[0]
+
     def contract_code(self) -> str:
         """The deployed bytecode is the shipped artifact's."""
-        same, detail = runtime_code_matches(self.market.escrow.w3, self.market.escrow.address)
+        same, detail = runtime_code_matches(self.escrow.w3, self.escrow.address)
         _expect(same, detail)
         return detail
 
     def order_id(self) -> str:
         """The id covers chain, contract, buyer, nonce and every term."""
-        order, escrow = self.order, self.market.escrow
+        order, escrow = self.order, self.escrow
         recomputed = commitments.order_id(escrow.chain_id, escrow.address, order.terms, order.nonce)
         commitments.check("order", order.order_id, recomputed)
         return f"hash of chain {escrow.chain_id}, contract, buyer, nonce and terms"
@@ -134,13 +144,13 @@ class Audit:
 
     def model_manifest(self) -> str:
         """The manifest hashes to the order's model hash."""
-        files = fetch_manifest(self.market.store, self.order.terms.modelHash)
+        files = fetch_manifest(self.store, self.order.terms.modelHash)
         return f"{len(files)} files, {sum(size for _, size, _ in files)} bytes"
 
     def model_files(self) -> Iterator[tuple[str, Callable[[], str]]]:
         """One check per file of the manifest; none when the manifest itself fails."""
         try:
-            files = fetch_manifest(self.market.store, self.order.terms.modelHash)
+            files = fetch_manifest(self.store, self.order.terms.modelHash)
         except TipError:
             return
         for name, size, digest in files:
@@ -148,15 +158,41 @@ class Audit:
 
     def model_file(self, size: int, digest: bytes) -> str:
         """A model file's bytes hash to what the manifest says."""
-        self.market.store.check_file(digest, limit=size)
+        self.store.check_file(digest, limit=size)
         return f"{size} bytes"
 
     def allow_list(self) -> str:
         """The invited sellers' list has the committed root, and every seller is on it."""
-        invited = fetch_sellers(self.market.store, self.order.terms.sellersRoot)
+        invited = fetch_sellers(self.store, self.order.terms.sellersRoot)
         for entry in self.submissions:
             _expect(entry.seller in invited, f"{entry.seller} is not invited")
         return f"{len(invited)} invited"
+
+    def event_counts(self) -> str:
+        """Each event has its mark in the contract's state, and each mark its event."""
+        order, terms = self.order, self.order.terms
+        marks: dict[type[Submitted | Rejected | Revealed | Claimed], list[str]] = {
+            Submitted: [entry.seller for entry in self.submissions],
+            Rejected: [entry.seller for entry in self.submissions if entry.rejected],
+            Revealed: [entry.seller for entry in self.submissions if entry.revealed],
+            Claimed: [entry.seller for entry in self.submissions if entry.claimed],
+        }
+        for kind, marked in marks.items():
+            said = sorted(event.seller for event in self.of(kind))
+            _expect(said == sorted(marked), f"{kind.__name__} events of {said}, the contract's state says {marked}")
+        counted = order.submission_count, order.rejected_count, order.reveal_count
+        listed = len(self.submissions), len(marks[Rejected]), len(marks[Revealed])
+        _expect(counted == listed, f"the contract counts {counted} submissions, rejections and reveals, not {listed}")
+        _expect(len(self.of(Attested)) == order.attested, f"{len(self.of(Attested))} attestations are listed")
+        forfeits = [(event.to, event.amount) for event in self.of(Forfeited)]
+        allowed = [] if order.attested or not self.live else [(terms.forfeitTo, terms.budget + terms.bond)]
+        _expect(forfeits in ([], allowed), f"forfeited {forfeits}, which the terms do not allow")
+        return f"{len(self.events)} events, each with its mark in the contract"
+
+    @property
+    def live(self) -> bool:
+        """Whether a seller submitted and was not rejected."""
+        return any(not entry.rejected for entry in self.submissions)
 
     def submission_chain(self) -> str:
         """The stored chain of submissions is the one over the events, and over the stored entries."""
@@ -172,19 +208,26 @@ class Audit:
         return f"{len(events)} submissions"
 
     def reply(self, entry: Submission) -> str:
-        """A reply is in storage, hashes to the committed value, and parses unless it was attested INVALID."""
-        parameters = parameter_set(self.order.terms.parameterSet)
-        data = fetch_reply(self.market, entry, reply_bytes(parameters))
+        """A reply is in the storage, hashes to the committed value, and parses unless it was attested INVALID."""
         try:
-            decode_reply(data, parameters)
+            data = fetch_reply(self.store, entry)
+        except (StorageError, IntegrityError) as error:
+            if entry.rejected:
+                return "rejected, and its reply is not in the storage"
+            raise error
+        if entry.rejected:
+            return "rejected"
+        try:
+            decode_reply(data, parameter_set(self.order.terms.parameterSet))
         except WireError as error:
-            _expect(entry.rejected or entry.attested in (None, INVALID), f"{error}, yet a value is attested for it")
+            _expect(entry.attested in (None, INVALID), f"{error}, yet a value is attested for it")
             return f"no valid reply ({error})"
+        _expect(entry.attested != INVALID, "a valid reply, yet attested INVALID: an honest decryption cannot give that")
         return f"{len(data)} bytes"
 
     def attested_values(self) -> str:
         """What the contract stores for each seller is what the attestation said."""
-        (event,) = self.of(Attested)
+        event = self.one(Attested)
         values = event.values
         commitments.check("submissions attested to", self.order.submissions_hash, event.submissions)
         _expect(len(values) == len(self.submissions), f"{len(values)} values for {len(self.submissions)} sellers")
@@ -199,14 +242,14 @@ class Audit:
 
     def attestation_signature(self) -> str:
         """The buyer sent the attestation, or signed it for whoever relayed it."""
-        (event,) = self.of(Attested)
-        signer, how = self.market.escrow.attester(event, self.order.terms.buyer)
+        event = self.one(Attested)
+        signer, how = self.escrow.attester(event, self.order.terms.buyer)
         _expect(signer == self.order.terms.buyer, f"{how} {signer}, not by the buyer {self.order.terms.buyer}")
         return f"{how} the buyer"
 
     def opening(self, entry: Submission) -> str:
         """The revealed pad opens the commitment, and value and weight follow from it and the attested value."""
-        (event,) = [one for one in self.of(Revealed) if one.seller == entry.seller]
+        event = self.one(Revealed, entry.seller)
         terms, order_id = self.order.terms, self.order.order_id
         opened = commitments.pad_commitment(order_id, entry.seller, event.pad, event.records, event.salt)
         commitments.check("pad", entry.pad_hash, opened)
@@ -251,8 +294,8 @@ class Audit:
         return f"{owed[0]} + fee {owed[1]}, {'claimed' if paid else 'not claimed yet'}"
 
     def money(self) -> str:
-        """Nothing was made or lost: the deposit is what was paid, refunded, forfeited and is still held."""
-        terms, escrow = self.order.terms, self.market.escrow
+        """The deposit is what was paid, refunded, forfeited and is still held; the buyer took no more than its due."""
+        terms, escrow = self.order.terms, self.escrow
         paid = sum(event.payout + event.fee for event in self.of(Claimed))
         refunded = sum(event.amount for event in self.of(Refunded))
         forfeited = sum(event.amount for event in self.of(Forfeited))
@@ -261,6 +304,16 @@ class Audit:
             terms.deposit == paid + refunded + forfeited + held,
             f"deposit {terms.deposit} is not paid {paid} + refunded {refunded} + forfeited {forfeited} + held {held}",
         )
+        limit = settlement.refund_limit(
+            terms,
+            closed=self.order.phase == Phase.CLOSED,
+            attested=self.order.attested,
+            live=self.live,
+            total_weight=sum(entry.weight for entry in self.submissions),
+            fees_earned=sum(self.owed(entry)[1] > 0 for entry in self.submissions),
+            paid=paid,
+        )
+        _expect(refunded <= limit, f"the buyer took {refunded} back, at most {limit} is due to it by now")
         balance, liabilities = escrow.balance(terms.token), escrow.liabilities(terms.token)
         _expect(balance >= liabilities, f"the contract holds {balance} but owes {liabilities}")
         return f"paid {paid}, refunded {refunded}, forfeited {forfeited}, held {held}"
@@ -274,6 +327,12 @@ class Audit:
         reveal_from = attested[0] if attested else attest_until
         reveal_until = reveal_from + terms.revealWindow
         claim_from = reveal_until + (terms.challengeWindow if attested else 0)
+        computed: tuple[int, ...] = (submit_until, attest_until)
+        stored: tuple[int, ...] = (order.submit_until, order.attest_until)
+        if attested or order.reveal_from:
+            computed += (reveal_from, reveal_until, claim_from, claim_from + terms.claimWindow)
+            stored += (order.reveal_from, order.reveal_until, order.claim_from, order.claim_until)
+        _expect(stored == computed, f"the contract's times {stored} are not those of the terms {computed}")
         windows: dict[type[Event], tuple[int, int]] = {
             OrderOpened: (order.opened_at, order.opened_at + 1),
             Submitted: (order.opened_at, submit_until),
@@ -281,14 +340,14 @@ class Audit:
             Attested: (submit_until, attest_until),
             Revealed: (reveal_from, reveal_until),
             Claimed: (claim_from, claim_from + terms.claimWindow),
-            Refunded: (submit_until, FOREVER),
-            Forfeited: (attest_until, FOREVER),
+            Refunded: (claim_from if self.live else submit_until, _FOREVER),
+            Forfeited: (attest_until, _FOREVER),
         }
         for event in self.events:
             start, end = windows[type(event)]
             _expect(
                 start <= event.timestamp < end,
-                f"{type(event).__name__} at {utc(event.timestamp)} is outside [{utc(start)}, {utc(end)})",
+                f"{type(event).__name__} at {clock(event.timestamp)} is outside [{clock(start)}, {clock(end)})",
             )
         return f"{len(self.events)} events in their windows"
 

@@ -6,8 +6,9 @@ Everything secret (key, direction, validation set) stays in ``<home>/orders/<nam
 from __future__ import annotations
 
 import io
-import json
+import re
 import secrets
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,17 @@ from tip_exchange.encryption.decryption import decrypt
 from tip_exchange.encryption.keys import pack, unpack
 from tip_exchange.encryption.packing import fixed_point
 from tip_exchange.encryption.parameters import WIDE, parameter_set
-from tip_exchange.encryption.wire import reply_bytes
-from tip_exchange.errors import IntegrityError, StateError, StorageError
-from tip_exchange.files import held, write_atomic
+from tip_exchange.errors import InputError, IntegrityError, StateError, StorageError
+from tip_exchange.files import held, read_state, write_atomic
 from tip_exchange.roles.market import Market, Progress, require_phase
 from tip_exchange.roles.publication import manifest, publish_model, read_model_records
+from tip_exchange.storage import BlobStore
 from tip_exchange.types import CLIP_NORM_SCALE, INVALID, Phase, Submission, Terms
+
+REPLY_LIMIT = 2**20
+"""Most bytes of a committed reply that are read: more than a valid one has, so that junk can be attested INVALID."""
+
+_NAME = re.compile(r"(?!0x)[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +91,9 @@ def order_folder(home: Path, order: str) -> Path:
         if (folder / "order.json").exists():
             return folder
     for path in sorted((home / "orders").glob("*/order.json")):
-        if json.loads(path.read_bytes())["order_id"] == order.lower():
-            return path.parent
+        with suppress(StateError):  # a damaged neighbour is no reason not to find this one
+            if read_state(path)["order_id"] == order.lower():
+                return path.parent
     raise StateError(
         f"{home} holds no order {order!r}; `tip orders` lists the chain's, and secrets never leave their home"
     )
@@ -120,6 +127,8 @@ def open_order(
         StateError: the name is taken by an order with other inputs.
         InputError, ParameterError, StorageError, ChainError: as the messages say.
     """
+    if not _NAME.fullmatch(name):
+        raise InputError(f"{name!r} cannot name an order; use letters, digits, '.', '_' and '-', not starting with 0x")
     folder = home / "orders" / name
     with held(folder):
         listing = manifest(model)
@@ -223,8 +232,7 @@ def _read_state(folder: Path) -> dict[str, Any] | None:
     path = folder / "order.json"
     if not path.exists():
         return None
-    state: dict[str, Any] = json.loads(path.read_bytes())
-    return state
+    return read_state(path)
 
 
 def _terms_of(state: dict[str, Any]) -> Terms:
@@ -258,12 +266,12 @@ def prepare_attestation(market: Market, home: Path, order: str, progress: Progre
     folder = order_folder(home, order)
     identity = _identity(folder)
     state = market.escrow.order(identity)
-    require_phase(state, Phase.ATTESTING, "attesting")
+    require_phase(state, Phase.ATTESTING)
     path = folder / "attestation.json"
     submissions = market.escrow.submissions(identity)
     rejected = [submission.index for submission in submissions if submission.rejected]
     if path.exists():
-        saved = json.loads(path.read_bytes())
+        saved = read_state(path)
         if saved["submissions"] == state.submissions_hash.hex() and saved["rejected"] == rejected:
             return Attestation(identity, state.submissions_hash, tuple(saved["values"]))
     parameters = parameter_set(state.terms.parameterSet)
@@ -274,22 +282,21 @@ def prepare_attestation(market: Market, home: Path, order: str, progress: Progre
         if submission.rejected:
             values.append(INVALID)
         else:
-            reply = fetch_reply(market, submission, reply_bytes(parameters))
-            values.append(decrypt(reply, key, parameters))
+            values.append(decrypt(fetch_reply(market.store, submission), key, parameters))
     progress("decrypting", len(submissions), len(submissions))
     saved = {"submissions": state.submissions_hash.hex(), "rejected": rejected, "values": values}
     write_atomic(path, canonical_json(saved))
     return Attestation(identity, state.submissions_hash, tuple(values))
 
 
-def fetch_reply(market: Market, submission: Submission, limit: int) -> bytes:
-    """A seller's reply, whose hash is the committed one.
+def fetch_reply(store: BlobStore, submission: Submission) -> bytes:
+    """A seller's committed bytes; they need not be a valid reply, but at most ``REPLY_LIMIT`` are read.
 
     Raises:
         StorageError, IntegrityError: naming the seller and what to do.
     """
     try:
-        return market.store.get(submission.reply_hash, limit=limit, commitment=reply_commitment)
+        return store.get(submission.reply_hash, limit=REPLY_LIMIT, commitment=reply_commitment)
     except (StorageError, IntegrityError) as error:
         raise type(error)(
             f"reply of seller {submission.seller}: {error}; ask the seller to run submit again, or reject it"
@@ -343,5 +350,4 @@ def refund(market: Market, home: Path, account: LocalAccount, order: str) -> tup
 
 
 def _identity(folder: Path) -> bytes:
-    identity: str = json.loads((folder / "order.json").read_bytes())["order_id"]
-    return bytes.fromhex(identity[2:])
+    return bytes.fromhex(read_state(folder / "order.json")["order_id"][2:])

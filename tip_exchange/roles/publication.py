@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from eth_utils.address import to_checksum_address
+
 from tip_exchange.commitments import canonical_json, file_digest, keccak, sellers_root
 from tip_exchange.errors import WireError
 from tip_exchange.files import held
@@ -110,7 +112,7 @@ def parse_sellers(blob: bytes) -> list[str]:
     for seller in sellers:
         if not isinstance(seller, str) or not _ADDRESS.fullmatch(seller):
             raise WireError(f"allow-list: {seller!r} is not an address")
-    return sellers
+    return [str(to_checksum_address(seller)) for seller in sellers]
 
 
 def fetch_sellers(store: BlobStore, root: bytes) -> list[str]:

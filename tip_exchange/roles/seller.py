@@ -6,7 +6,6 @@ Records, gradient, pad and salts stay in ``<home>/submissions/<order>/``.
 from __future__ import annotations
 
 import io
-import json
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +28,7 @@ from tip_exchange.encryption.packing import fixed_point
 from tip_exchange.encryption.parameters import parameter_set
 from tip_exchange.encryption.wire import Query, decode_query, encode_reply, query_bytes
 from tip_exchange.errors import InputError, StateError
-from tip_exchange.files import held, write_atomic
+from tip_exchange.files import held, read_state, write_atomic
 from tip_exchange.influence.records import record_bytes
 from tip_exchange.roles.market import Market, Progress, require_phase
 from tip_exchange.roles.publication import fetch_model, fetch_sellers, read_model_records
@@ -83,12 +82,13 @@ def submit(
         if state is not None and state["records_hash"] != records_hash:
             raise StateError(f"order 0x{order_id.hex()} was answered with other records; an order is answered once")
         if not submitted:
-            require_phase(order, Phase.SUBMITTING, "submitting")
+            require_phase(order, Phase.SUBMITTING)
         proof = _invitation(market, order.terms, account.address)
         if state is None:
             state = _prepare(market, home, folder, order, account.address, records, records_hash, progress)
-        reply = (folder / "reply.bin").read_bytes()
-        reply_hash = reply_commitment(reply)
+        reply_hash, reply = bytes.fromhex(state["reply_hash"]), (folder / "reply.bin").read_bytes()
+        if reply_commitment(reply) != reply_hash:
+            raise StateError(f"{folder / 'reply.bin'} is damaged; restore it from a copy")
         market.store.put(reply_hash, reply)
         hashes = reply_hash, _pad_hash(order_id, account.address, state), bytes.fromhex(state["data_root"])
         receipt = None
@@ -150,8 +150,10 @@ def _prepare(
     plain = io.BytesIO()
     np.save(plain, vector.mean)
     write_atomic(folder / "gradient.npy", plain.getvalue())
-    write_atomic(folder / "reply.bin", encode_reply(reply))
+    blob = encode_reply(reply)
+    write_atomic(folder / "reply.bin", blob)
     state = {
+        "reply_hash": reply_commitment(blob).hex(),
         "records_hash": records_hash,
         "given": len(given),
         "records": len(data),
@@ -177,8 +179,7 @@ def _read_state(folder: Path) -> dict[str, Any] | None:
     path = folder / "submission.json"
     if not path.exists():
         return None
-    state: dict[str, Any] = json.loads(path.read_bytes())
-    return state
+    return read_state(path)
 
 
 def _pad_hash(order_id: bytes, seller: str, state: dict[str, Any]) -> bytes:
@@ -198,7 +199,7 @@ def reveal(market: Market, home: Path, account: LocalAccount, order_id: bytes) -
             raise StateError(f"{folder} holds no submission of {account.address} to order 0x{order_id.hex()}")
         if market.escrow.submission(order_id, account.address).revealed:
             return None
-        require_phase(market.escrow.order(order_id), Phase.REVEALING, "revealing")
+        require_phase(market.escrow.order(order_id), Phase.REVEALING)
         return market.escrow.reveal(
             account,
             Journal(home / "journal"),
@@ -216,5 +217,5 @@ def claim(market: Market, home: Path, account: LocalAccount, order_id: bytes, se
     with held(folder):
         if market.escrow.submission(order_id, seller).claimed:
             return None
-        require_phase(market.escrow.order(order_id), Phase.CLAIMING, "claiming")
+        require_phase(market.escrow.order(order_id), Phase.CLAIMING)
         return market.escrow.claim(account, Journal(home / "journal"), order_id, seller)
