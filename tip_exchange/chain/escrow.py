@@ -13,7 +13,7 @@ from eth_account.signers.local import LocalAccount
 from eth_utils.address import is_address, to_checksum_address
 from hexbytes import HexBytes
 from web3 import Web3
-from web3.exceptions import Web3Exception
+from web3.exceptions import ContractLogicError, Web3Exception, Web3RPCError
 
 from tip_exchange import commitments
 from tip_exchange.chain import tokens
@@ -22,7 +22,7 @@ from tip_exchange.chain.attestation import recover_attester
 from tip_exchange.chain.events import Attested, Event, OrderOpened, decode_event, read_logs, topic
 from tip_exchange.chain.reverts import wrong_phase
 from tip_exchange.chain.rpc import LOCAL_CHAIN, node_errors, place
-from tip_exchange.chain.transactions import Call, Journal, Receipt
+from tip_exchange.chain.transactions import Call, Journal, Receipt, revert_of
 from tip_exchange.errors import (
     ChainError,
     ContractRevert,
@@ -36,6 +36,8 @@ from tip_exchange.files import write_atomic
 from tip_exchange.types import NATIVE_COIN, OrderState, Phase, Submission, Terms
 
 _DELEGATION = bytes.fromhex("ef0100")  # EIP-7702: the address that follows lends its code to an account with a key
+
+_TERM_ERRORS = {"WrongBuyer", "TermOutOfRange", "MissingHash", "UnknownParameterSet", "WrongForfeitTo", "NotAToken"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +262,35 @@ class Escrow:
         return self._send(account, journal, self._call("forfeit", [order_id]), f"forfeit-{order_id.hex()}", order_id)
 
     # Reads
+
+    def check_terms(self, terms: Terms) -> None:
+        """Ask the contract whether it takes these terms, and whether the buyer holds the deposit; sends nothing.
+
+        For terms whose hashes are not known yet any non-zero ones do.
+
+        Raises:
+            ContractRevert: a term is refused.
+            InsufficientFunds: the buyer holds less than the deposit.
+        """
+        native = terms.token == NATIVE_COIN
+        call = self._call("open", [astuple(terms), 0], terms.deposit if native else 0)
+        with node_errors("checking the terms"):
+            held = int(self.w3.eth.get_balance(to_checksum_address(terms.buyer)))
+            if native and held < terms.deposit:
+                raise InsufficientFunds(
+                    f"account {terms.buyer} holds {held} wei on chain {self.chain_id}, but the deposit is "
+                    f"{terms.deposit} wei; send it {terms.deposit - held} wei more"
+                )
+            try:
+                self.w3.eth.call(
+                    {"from": terms.buyer, "to": self.address, "data": "0x" + call.data.hex(), "value": call.value},  # type: ignore[typeddict-item]
+                    self._moment,
+                )
+            except (ContractLogicError, Web3RPCError) as error:
+                revert = revert_of(error)
+                # A token refuses too, before it is approved.
+                if revert is not None and revert.error in _TERM_ERRORS:
+                    raise revert from error
 
     def order_id(self, terms: Terms, nonce: int) -> bytes:
         """Identity that these terms have, or will have, at this escrow."""

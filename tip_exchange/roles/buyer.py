@@ -9,7 +9,7 @@ import io
 import re
 import secrets
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -180,7 +180,24 @@ def _prepare(
     from tip_exchange.influence.models import ModelFolder
     from tip_exchange.influence.valuation import buyer_query
 
-    seed = secrets.token_bytes(32)
+    decided = asdict(offer)
+    del decided["sellers"]
+    not_known_yet, seed = b"\xff" * 32, secrets.token_bytes(32)
+    draft = Terms(
+        buyer=account.address,
+        clipNorm=0,
+        parameterSet=WIDE.number,
+        modelHash=keccak(listing),
+        projectionSeed=seed,
+        sellersRoot=sellers_root(offer.sellers),
+        queryHash=not_known_yet,
+        zeroBlockHash=not_known_yet,
+        keyHash=not_known_yet,
+        boxKey=not_known_yet,
+        spotCheckHash=not_known_yet,
+        **decided,
+    )
+    market.escrow.check_terms(draft)
     folder_of_model = ModelFolder.open(model)
     query = buyer_query(
         folder_of_model,
@@ -191,22 +208,14 @@ def _prepare(
     )
     encrypted = encrypt_query(fixed_point(query.direction, WIDE, "query"), WIDE)
     box, spot_check = PrivateKey.generate(), secrets.token_bytes(32)
-    clip = round(query.clip_norm * CLIP_NORM_SCALE)
-    decided = asdict(offer)
-    del decided["sellers"]
-    terms = Terms(
-        buyer=account.address,
-        clipNorm=clip,
-        parameterSet=WIDE.number,
-        modelHash=keccak(listing),
+    terms = replace(
+        draft,
+        clipNorm=round(query.clip_norm * CLIP_NORM_SCALE),
         queryHash=encrypted.query_hash,
         zeroBlockHash=encrypted.zero_block_hash,
         keyHash=encrypted.key_hash,
         boxKey=bytes(box.public_key),
-        projectionSeed=seed,
         spotCheckHash=keccak(spot_check),
-        sellersRoot=sellers_root(offer.sellers),
-        **decided,
     )
     nonce = secrets.randbits(128)
     identity = order_id(market.escrow.chain_id, market.escrow.address, terms, nonce)
