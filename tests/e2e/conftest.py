@@ -17,7 +17,15 @@ def processes() -> Any:
     """Forks from a server that has the heavy imports done, so that a command costs a tenth of a second."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
-        ["tip_exchange.cli.main", "tip_exchange.roles.buyer", "tip_exchange.roles.seller", "tip_exchange.roles.auditor"]
+        [
+            "tip_exchange.cli.main",
+            "tip_exchange.storage",
+            "tip_exchange.roles.buyer",
+            "tip_exchange.roles.seller",
+            "tip_exchange.roles.auditor",
+            "tip_exchange.encryption.scoring",
+            "tip_exchange.influence.valuation",
+        ]
     )
     return context
 
