@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
+from hypothesis import settings
 from orders import ETHER, rpc
 from web3 import Web3
 
@@ -19,6 +20,10 @@ from tip_exchange.chain.transactions import Journal
 
 # Keystores of tests protect nothing; the default work factor costs a second each.
 os.environ.setdefault("TIP_SCRYPT_N", "4096")
+
+# Machines are noisy: a slow example is no failure.
+settings.register_profile("noisy", deadline=None)
+settings.load_profile("noisy")
 
 
 @pytest.fixture(scope="session")
