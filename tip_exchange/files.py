@@ -63,6 +63,11 @@ def read_state(path: Path) -> dict[str, Any]:
     return state
 
 
+def find_state(path: Path) -> dict[str, Any] | None:
+    """As :func:`read_state`; None when the step that writes ``path`` has not come so far."""
+    return read_state(path) if path.exists() else None
+
+
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
     """Hold ``folder`` for this process alone; the system lets go when the process ends, however it ends.

@@ -26,7 +26,7 @@ from tip_exchange.encryption.keys import pack, unpack
 from tip_exchange.encryption.packing import fixed_point
 from tip_exchange.encryption.parameters import WIDE, parameter_set
 from tip_exchange.errors import InputError, IntegrityError, StateError, StorageError
-from tip_exchange.files import held, read_state, write_atomic
+from tip_exchange.files import find_state, held, read_state, write_atomic
 from tip_exchange.roles.market import Market, Progress, require_phase
 from tip_exchange.roles.publication import manifest, publish_model, read_model_records
 from tip_exchange.storage import BlobStore
@@ -142,7 +142,7 @@ def open_order(
             "escrow": market.escrow.address,
         }
         inputs_hash = keccak(canonical_json(inputs)).hex()
-        state = _read_state(folder)
+        state = find_state(folder / "order.json")
         if state is None:
             state = _prepare(
                 market, folder, account, model, validation, background, offer, listing, inputs_hash, progress
@@ -235,13 +235,6 @@ def _prepare(
     }
     write_atomic(folder / "order.json", canonical_json(state))
     return state
-
-
-def _read_state(folder: Path) -> dict[str, Any] | None:
-    path = folder / "order.json"
-    if not path.exists():
-        return None
-    return read_state(path)
 
 
 def _terms_of(state: dict[str, Any]) -> Terms:

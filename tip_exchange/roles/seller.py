@@ -28,7 +28,7 @@ from tip_exchange.encryption.packing import fixed_point
 from tip_exchange.encryption.parameters import parameter_set
 from tip_exchange.encryption.wire import Query, decode_query, encode_reply, query_bytes
 from tip_exchange.errors import InputError, StateError
-from tip_exchange.files import held, read_state, write_atomic
+from tip_exchange.files import find_state, held, write_atomic
 from tip_exchange.influence.records import record_bytes
 from tip_exchange.roles.market import Market, Progress, require_phase
 from tip_exchange.roles.publication import fetch_model, fetch_sellers, read_model_records
@@ -71,7 +71,7 @@ def submit(
     folder = submission_folder(home, order_id, account.address)
     with held(folder):
         order = market.escrow.order(order_id)
-        state = _read_state(folder)
+        state = find_state(folder / "submission.json")
         submitted = market.escrow.find_submission(order_id, account.address) is not None
         if state is None and submitted:
             raise StateError(
@@ -175,13 +175,6 @@ def _invitation(market: Market, terms: Terms, seller: str) -> list[bytes]:
     return sellers_proof(invited, seller)
 
 
-def _read_state(folder: Path) -> dict[str, Any] | None:
-    path = folder / "submission.json"
-    if not path.exists():
-        return None
-    return read_state(path)
-
-
 def _pad_hash(order_id: bytes, seller: str, state: dict[str, Any]) -> bytes:
     return pad_commitment(order_id, seller, state["pad"], state["records"], bytes.fromhex(state["salt"]))
 
@@ -194,7 +187,7 @@ def reveal(market: Market, home: Path, account: LocalAccount, order_id: bytes) -
     """
     folder = submission_folder(home, order_id, account.address)
     with held(folder):
-        state = _read_state(folder)
+        state = find_state(folder / "submission.json")
         if state is None:
             raise StateError(f"{folder} holds no submission of {account.address} to order 0x{order_id.hex()}")
         if market.escrow.submission(order_id, account.address).revealed:
