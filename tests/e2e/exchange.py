@@ -223,5 +223,16 @@ class Exchange:
         assert "error" not in reply, reply
         return reply["result"]
 
+    def mined(self, **transaction: str) -> Any:
+        """Send from an account of the node's own and wait: a node answers before it has mined. The receipt."""
+        from web3 import Web3
+
+        sender = self.rpc("eth_accounts")[0]
+        sent = self.rpc("eth_sendTransaction", {"from": sender, **transaction})
+        w3 = Web3(Web3.HTTPProvider(self.environment["TIP_RPC"]))
+        receipt = w3.eth.wait_for_transaction_receipt(sent, timeout=60)
+        assert receipt["status"] == 1
+        return receipt
+
     def stop(self) -> None:
         self.tip("operator", "chain", "stop")

@@ -107,13 +107,11 @@ def test_an_order_in_a_token_pays_in_it(exchange: Exchange) -> None:
     from tip_exchange.chain.compiler import compile_contracts
 
     bytecode = compile_contracts(["contracts/mocks/MockToken.sol"])["MockToken"]["bytecode"]
-    sender = exchange.rpc("eth_accounts")[0]
-    made = exchange.rpc("eth_sendTransaction", {"from": sender, "data": bytecode})
-    token = exchange.rpc("eth_getTransactionReceipt", made)["contractAddress"]
+    token = exchange.mined(data=bytecode)["contractAddress"]
     mint = keccak(text="mint(address,uint256)")[:4] + encode(
         ["address", "uint256"], [exchange.wallets["buyer"], 2 * 10**18]
     )
-    exchange.rpc("eth_sendTransaction", {"from": sender, "to": token, "data": "0x" + mint.hex()})
+    exchange.mined(to=token, data="0x" + mint.hex())
 
     exchange.open("order", "--token", token)
     for seller in SELLERS:
