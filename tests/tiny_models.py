@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
-from tip_exchange.influence.models import Layer, ModelFolder, Valuation, build_model, write_model_folder
+from tip_exchange.influence.layers import Layer
+from tip_exchange.influence.models import ModelFolder, Valuation, build_model, write_model_folder
 from tip_exchange.influence.records import Record
 
 WORDS = ("fracture", "of", "left", "right", "femur", "acute", "chronic", "kidney", "failure", "eye", "pain", "burn")
@@ -19,19 +21,40 @@ LABELS = ("injury", "organ", "other")
 SEED = bytes(range(32))
 WIDTH, LENGTH = 16, 12
 
-_SIZES = {"vocab_size": len(WORDS) + 2, "max_position_embeddings": 20, "pad_token_id": 0}
-_BERT = {"hidden_size": WIDTH, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
-CONFIGS: dict[str, dict[str, Any]] = {
-    "BertForSequenceClassification": {"model_type": "bert", **_SIZES, **_BERT},
-    "RobertaForSequenceClassification": {"model_type": "roberta", **_SIZES, **_BERT},
-    "DistilBertForSequenceClassification": {
-        "model_type": "distilbert", **_SIZES, "dim": WIDTH, "n_layers": 2, "n_heads": 2, "hidden_dim": 24
-    },
+_SIZES: dict[str, Any] = {
+    "vocab_size": len(WORDS) + 2, "max_position_embeddings": 20, "pad_token_id": 0, "bos_token_id": 1,
+    "eos_token_id": 1, "cls_token_id": 1, "sep_token_id": 1, "hidden_size": WIDTH, "num_hidden_layers": 2,
+    "num_attention_heads": 2, "intermediate_size": 24,
 }  # fmt: skip
+_OWN_NAMES: dict[str, dict[str, Any]] = {
+    "DistilBert": {"dim": WIDTH, "n_layers": 2, "n_heads": 2, "hidden_dim": 24},
+    "Albert": {"embedding_size": 8},
+    "Electra": {"embedding_size": 8},
+    "GPT2": {"n_embd": WIDTH, "n_layer": 2, "n_head": 2, "n_inner": 24, "n_positions": 20},
+    "GPTNeo": {"num_layers": 2, "num_heads": 2, "attention_types": [[["global"], 2]]},
+    "Gemma": {"num_key_value_heads": 1, "head_dim": 8},
+    "Gemma2": {"num_key_value_heads": 1, "head_dim": 8},
+    "Glm": {"num_key_value_heads": 1, "head_dim": 8},
+    "Helium": {"num_key_value_heads": 1, "head_dim": 8},
+    "Llama": {"num_key_value_heads": 1},
+    "Mistral": {"num_key_value_heads": 1},
+    "Olmo": {"num_key_value_heads": 1},
+    "Olmo2": {"num_key_value_heads": 1},
+    "Phi": {"num_key_value_heads": 1},
+    "Phi3": {"num_key_value_heads": 1},
+    "Qwen2": {"num_key_value_heads": 1},
+    "Qwen3": {"num_key_value_heads": 1, "head_dim": 8},
+    "SmolLM3": {"num_key_value_heads": 1},
+    "StableLm": {"num_key_value_heads": 1},
+    "Starcoder2": {"num_key_value_heads": 1},
+}
 
 
 def tiny_config(architecture: str = "BertForSequenceClassification") -> dict[str, Any]:
-    return {"architectures": [architecture], **CONFIGS[architecture]}
+    """A small configuration; grouped-query attention wherever the architecture has it."""
+    family = architecture.removesuffix("ForSequenceClassification")
+    model_type = getattr(transformers, architecture).config_class.model_type
+    return {"architectures": [architecture], "model_type": model_type, **_SIZES, **_OWN_NAMES.get(family, {})}
 
 
 def tiny_tokenizer() -> Tokenizer:

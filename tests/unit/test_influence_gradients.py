@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from tiny_models import LABELS, SEED, tiny_folder, tiny_records
+from tiny_models import LABELS, SEED, tiny_config, tiny_folder, tiny_records
 from torch import nn
 from torch.nn import functional
+from transformers.pytorch_utils import Conv1D
 
 from tip_exchange.errors import DataError
 from tip_exchange.influence.gradients import (
@@ -19,7 +20,8 @@ from tip_exchange.influence.gradients import (
     dimension,
     projected_gradients,
 )
-from tip_exchange.influence.models import ARCHITECTURES, Layer, ModelFolder
+from tip_exchange.influence.layers import Layer, select_layers
+from tip_exchange.influence.models import ARCHITECTURES, ModelFolder, build_model
 from tip_exchange.influence.projection import projection_matrix
 from tip_exchange.influence.records import Record
 
@@ -54,15 +56,18 @@ def references(folder: ModelFolder, model: nn.Module, record: Record) -> list[ND
     gradient = torch.func.grad(loss)(parameters)
     found = []
     for layer in folder.valuation.layers:
-        weight, bias = (gradient[f"{layer.name}.{key}"] for key in ("weight", "bias"))
-        found.append((torch.cat([weight, bias[:, None]], dim=1) if layer.bias else weight).numpy())
+        weight = gradient[f"{layer.name}.weight"]
+        if isinstance(model.get_submodule(layer.name), Conv1D):
+            weight = weight.T
+        parts = [weight, gradient[f"{layer.name}.bias"][:, None]] if layer.bias else [weight]
+        found.append(torch.cat(parts, dim=1).numpy())
     return found
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_full_rank_gradients_equal_torch_func_for_every_linear_layer(tmp_path: Path, architecture: str) -> None:
-    names = linear_layers(tmp_path / "names", architecture)
-    layers = [Layer(name, bias=True) for name in names]
+    skeleton = build_model(tiny_config(architecture), len(LABELS), "tiny")
+    layers = select_layers(skeleton, ["*"], None, bias=True)
     folder = tiny_folder(tmp_path / "model", layers, architecture=architecture, label_smoothing=0.1)
     records = tiny_records(5)
     rows = collected(folder, records)
@@ -76,12 +81,6 @@ def test_full_rank_gradients_equal_torch_func_for_every_linear_layer(tmp_path: P
             assert error < 1e-5, f"{layer.name}: {error:.1e}"
         assert start == row.size
     assert np.abs(rows).max() > 1e-3
-
-
-def linear_layers(path: Path, architecture: str) -> list[str]:
-    head = "classifier.out_proj" if architecture.startswith("Roberta") else "classifier"
-    folder = tiny_folder(path, [Layer(head)], architecture=architecture)
-    return [name for name, module in folder.skeleton().named_modules() if isinstance(module, nn.Linear)]
 
 
 def test_projected_gradients_are_the_projections_of_the_full_ones(tmp_path: Path) -> None:
@@ -136,7 +135,7 @@ def test_no_weight_gradient_is_formed_and_the_backward_pass_stops_at_the_lowest_
     model = folder.load_model()
     monkeypatch.setattr(ModelFolder, "load_model", lambda self: model)
     collected(folder, tiny_records(4))
-    assert asked == [(2, True)]  # a leaf: nothing below it is in the graph
+    assert asked == [(1, True)]  # a leaf: nothing below it is in the graph, and only it is kept
     assert all(p.grad is None and not p.requires_grad for p in model.parameters())
 
 

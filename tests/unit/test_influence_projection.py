@@ -84,3 +84,18 @@ def test_count_sketch_is_linear_and_every_coordinate_counts() -> None:
     np.testing.assert_array_equal(np.abs(basis).sum(axis=1), 1.0)
     x = np.random.default_rng(2).normal(size=(3, 500)).astype(np.float32)
     np.testing.assert_allclose(sketch(x), x @ basis, atol=1e-5)
+
+
+def test_gaussian_entries_have_the_moments_of_a_normal_variable() -> None:
+    entries = projection_matrix(SEED, "layer/in", 64, 2000, "gaussian").astype(np.float64) * 8
+    count = entries.size
+    assert abs(entries.mean()) < 5 / np.sqrt(count)
+    assert abs((entries**2).mean() - 1) < 5 * np.sqrt(2 / count)
+    assert abs((entries**4).mean() - 3) < 5 * np.sqrt(96 / count)
+
+
+def test_gaussian_entries_lie_on_a_grid_that_every_machine_shares() -> None:
+    scaled = projection_matrix(SEED, "layer/in", 4, 1000, "gaussian") * np.float32(2 * 1024)
+    np.testing.assert_array_equal(scaled, np.rint(scaled))
+    digest = hashlib.sha256(scaled.astype("<f4").tobytes()).hexdigest()
+    assert digest[:16] == "158fc7b49a7e7a9a"

@@ -13,7 +13,8 @@ from torch.nn import functional
 from tip_exchange.errors import DataError, InputError
 from tip_exchange.influence.curvature import DampedFisher
 from tip_exchange.influence.gradients import checkpoint_dimension, dimension, projected_gradients
-from tip_exchange.influence.models import Layer, ModelFolder
+from tip_exchange.influence.layers import Layer
+from tip_exchange.influence.models import ModelFolder
 from tip_exchange.influence.records import Record
 from tip_exchange.influence.repeats import DistinctRecords
 from tip_exchange.influence.valuation import buyer_query, canonical_order, clip_norm, mean_clipped_gradient

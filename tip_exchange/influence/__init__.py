@@ -6,7 +6,9 @@
     models       model folders: safetensors, allow-listed architectures, nothing that runs
     training     the buyer's checkpoints, and retraining for true utility
     projection   seeded two-sided projections
-    gradients    per-record projected gradients, streamed
+    layers       which linear layers are valued, at what rank
+    capture      per-record projected gradients of any module
+    gradients    those of a model folder's records, streamed
     curvature    damped Fisher in the projected space
     valuation    clip norm, a seller's vector, the buyer's query
 

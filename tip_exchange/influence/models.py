@@ -23,29 +23,29 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
-from transformers import (
-    BertConfig,
-    BertForSequenceClassification,
-    DistilBertConfig,
-    DistilBertForSequenceClassification,
-    PreTrainedConfig,
-    RobertaConfig,
-    RobertaForSequenceClassification,
-)
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from tip_exchange.errors import ModelError
+from tip_exchange.influence.layers import Layer, layer_widths, linear_layers
 from tip_exchange.influence.records import Record
 
-ARCHITECTURES: dict[str, tuple[type[PreTrainedConfig], type[nn.Module]]] = {
-    "BertForSequenceClassification": (BertConfig, BertForSequenceClassification),
-    "DistilBertForSequenceClassification": (DistilBertConfig, DistilBertForSequenceClassification),
-    "RobertaForSequenceClassification": (RobertaConfig, RobertaForSequenceClassification),
-}
-"""Architectures that are accepted, by the name in ``config.json``."""
+_SHIFTED_POSITIONS = ("Roberta", "XLMRoberta", "Camembert", "MPNet")
+"""Families whose positions start behind the padding id."""
+
+_FAMILIES = (
+    *_SHIFTED_POSITIONS,
+    *("Albert", "Bert", "Deberta", "DebertaV2", "DistilBert", "Electra", "GPT2", "GPTNeo", "GPTNeoX", "Gemma"),
+    *("Gemma2", "Glm", "Helium", "Llama", "Mistral", "ModernBert", "NomicBert", "Olmo", "Olmo2", "Phi", "Phi3"),
+    *("Qwen2", "Qwen3", "SmolLM3", "StableLm", "Starcoder2"),
+)
+
+ARCHITECTURES = tuple(f"{family}ForSequenceClassification" for family in sorted(_FAMILIES))
+"""Architectures that are accepted, by the name in ``config.json``: those whose gradients the tests check."""
 
 MAX_FOLDER_BYTES = 8 << 30
 MAX_JSON_BYTES = 64 << 20
@@ -58,20 +58,6 @@ _PICKLES = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy"
 _JSON_FILES = ("config.json", "tokenizer.json", "valuation.json")
 _BASE = "base.safetensors"
 _FORMAT = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """One linear layer whose gradient is used.
-
-    ``rank_in`` and ``rank_out`` are the rows of the two projections, or None for that side at full width. With
-    ``bias`` the layer's input gets a last entry 1, so that the bias gradient is its last column.
-    """
-
-    name: str
-    rank_in: int | None = None
-    rank_out: int | None = None
-    bias: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,11 +227,12 @@ class ModelFolder:
 
     def _check_tokens(self) -> None:
         """Token ids and positions against the embedding tables they index."""
-        config = ARCHITECTURES[self.architecture][0](**_kept(self.config))
+        config = _classes(self.architecture)[0](**_kept(self.config))
         vocabulary = int(getattr(config, "vocab_size", 0))
-        positions = int(getattr(config, "max_position_embeddings", 0))
-        if self.architecture.startswith("Roberta"):
-            positions -= self.pad_token + 1  # RoBERTa's positions start behind the padding id
+        # models with relative positions alone have no such table
+        positions = int(getattr(config, "max_position_embeddings", MAX_LENGTH))
+        if self.architecture.startswith(_SHIFTED_POSITIONS):
+            positions -= self.pad_token + 1
         if not 0 <= self.pad_token < vocabulary:
             raise ModelError(f"{self.path / 'config.json'}: pad_token_id {self.pad_token} is not in the vocabulary.")
         if max(self.tokenizer.get_vocab(with_added_tokens=True).values(), default=0) >= vocabulary:
@@ -269,7 +256,7 @@ class ModelFolder:
                     raise ModelError(f"{where}: tensor {key} has shape {shape}, not {wanted[key]}; ask the buyer.")
             if name == _BASE and (missing := sorted(wanted.keys() - shapes.keys())):
                 raise ModelError(f"{where} lacks tensor {missing[0]} and {len(missing) - 1} more; ask the buyer.")
-        linear = {name for name, module in skeleton.named_modules() if isinstance(module, nn.Linear)}
+        linear = set(linear_layers(skeleton))
         for layer in self.valuation.layers:
             if layer.name not in linear:
                 raise ModelError(f"{self.path / 'valuation.json'}: {layer.name!r} is no linear layer of the model.")
@@ -351,12 +338,6 @@ def copy_tensors(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     model.load_state_dict(dict(tensors), strict=False)
 
 
-def layer_widths(model: nn.Module, layer: Layer) -> tuple[int, int]:
-    """Width of a linear layer's input, the bias's 1 included, and of its output."""
-    weight = model.get_parameter(layer.name + ".weight")
-    return weight.shape[1] + layer.bias, weight.shape[0]
-
-
 def build_model(config: Mapping[str, Any], labels: int, where: str) -> nn.Module:
     """A freshly initialised model of an allow-listed architecture.
 
@@ -367,13 +348,22 @@ def build_model(config: Mapping[str, Any], labels: int, where: str) -> nn.Module
 
 
 def _build(architecture: str, config: Mapping[str, Any], labels: int, where: str) -> nn.Module:
-    config_class, model_class = ARCHITECTURES[architecture]
+    config_class, model_class = _classes(architecture)
+    # decoders find a text's last token by the padding id, which not every configuration names
+    settings = {**_kept(config), "pad_token_id": config.get("pad_token_id") or 0, "num_labels": labels}
     try:
-        return model_class(config_class(**_kept(config), num_labels=labels))  # type: ignore[call-arg]
+        return model_class(config_class(**settings))
     except Exception as error:
         raise ModelError(
             f"{where}: config.json does not describe a {architecture} ({error}); ask the buyer."
         ) from error
+
+
+def _classes(architecture: str) -> tuple[type[PreTrainedConfig], type[PreTrainedModel]]:
+    """Configuration and model class of an allow-listed architecture, loaded when they are asked for."""
+    model_class: type[PreTrainedModel] = getattr(transformers, architecture)
+    config_class: type[PreTrainedConfig] = model_class.config_class  # type: ignore[assignment]
+    return config_class, model_class
 
 
 def _kept(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -387,7 +377,7 @@ def _architecture(config: Mapping[str, Any], where: Path) -> str:
     name = named[0] if isinstance(named, list) and len(named) == 1 else named
     if not isinstance(name, str) or name not in ARCHITECTURES:
         raise ModelError(f"{where}: architecture {name!r} is not allowed; use one of {', '.join(ARCHITECTURES)}.")
-    wanted = getattr(ARCHITECTURES[name][0], "model_type", None)
+    wanted = _classes(name)[0].model_type
     if config.get("model_type", wanted) != wanted:
         raise ModelError(f"{where}: model_type {config['model_type']!r} does not go with {name}; ask the buyer.")
     for key, value in config.items():
@@ -396,7 +386,7 @@ def _architecture(config: Mapping[str, Any], where: Path) -> str:
             isinstance(value, float) and not math.isfinite(value)
         ):
             raise ModelError(f"{where}: {key} = {value} is out of range; ask the buyer for a sound model folder.")
-    for key in ("num_hidden_layers", "n_layers"):
+    for key in ("num_hidden_layers", "n_layers", "n_layer", "num_layers"):
         if config.get(key, 0) > 1000:
             raise ModelError(f"{where}: {key} = {config[key]} is out of range; at most 1000 layers are allowed.")
     return name

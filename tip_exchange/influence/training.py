@@ -22,8 +22,8 @@ from torch.nn import functional
 from transformers import BertForSequenceClassification
 
 from tip_exchange.errors import DataError, ModelError
+from tip_exchange.influence.layers import Layer
 from tip_exchange.influence.models import (
-    Layer,
     ModelFolder,
     Valuation,
     build_model,
