@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments import icd_market
+from experiments.statistics import spearman
 from tip_exchange.encryption.packing import fixed_point, inner_product
 from tip_exchange.encryption.parameters import WIDE
 
@@ -176,7 +177,7 @@ def _trade(
         "dimension": opened["dimension"],
         "sellers": rows,
         "pearson": float(np.corrcoef(values, plain)[0, 1]),
-        "spearman_utility": icd_market.spearman([row["payout_wei"] for row in rows], [row["utility"] for row in rows]),
+        "spearman_utility": spearman([row["payout_wei"] for row in rows], [row["utility"] for row in rows]),
         "seconds": stage.seconds | {"total": round(time.monotonic() - started, 2)},
         "gas": stage.gas,
         "refund_wei": refund["refunded_wei"],

@@ -30,6 +30,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.statistics import spearman
 from tip_exchange.influence.records import Record, read_records, write_records
 
 LACKING = 4
@@ -240,15 +241,6 @@ def _retrain(market: Market, seed: int) -> dict[str, tuple[float, float]]:
         tuner.fit(train if path is None else train + tuner.encode(market.read(path)), seed)
         losses[name] = (float(tuner.losses(validation)[0].mean()), float(tuner.losses(test)[0].mean()))
     return losses
-
-
-def spearman(left: Sequence[float], right: Sequence[float]) -> float:
-    """Spearman's rank correlation, ties at their mean rank."""
-
-    def ranks(numbers: Sequence[float]) -> list[float]:
-        return [sum(b < a for b in numbers) + (sum(b == a for b in numbers) - 1) / 2 for a in numbers]
-
-    return float(np.corrcoef(ranks(left), ranks(right))[0, 1])
 
 
 def study(seed: int, folder: Path, checkpoints: int = 3) -> dict[str, Any]:

@@ -186,3 +186,36 @@ def test_patterns_choose_layers_and_cap_ranks_at_the_width() -> None:
     assert select_layers(model, ["4"], 2, bias=True) == (Layer("4", 2, 2, bias=True),)
     with pytest.raises(ModelError, match="No linear layer matches 'encoder"):
         select_layers(model, ["encoder.*"], 2)
+
+
+@pytest.mark.parametrize("rank", [None, 2])
+def test_projected_weights_times_a_gradient_is_its_product_with_the_weights(rank: int | None) -> None:
+    """⟨weights, gradient⟩ = Σ_layers ⟨δ, output⟩ at full width; projected it is the same form between projections."""
+    model, x = perceptron(), torch.randn(4, 8)
+    outputs: list[Tensor] = []
+    layers = select_layers(model, ["*"], rank, bias=True)
+    watched = LayerGradients(model, layers, SEEDED)
+    handles = [
+        model.get_submodule(layer.name).register_forward_hook(lambda *a: outputs.append(a[2])) for layer in layers
+    ]
+    rows = watched.gradients(watched.forward(x)[:, 0].sum(), keep=True)
+    for handle in handles:
+        handle.remove()
+    if rank is None:
+        deltas = torch.autograd.grad(outputs[-1][:, 0].sum(), outputs)
+        wanted = sum((delta * output).sum(1) for delta, output in zip(deltas, outputs, strict=True))
+        torch.testing.assert_close(rows @ watched.weights(), wanted)
+        return
+    start = 0
+    for layer in layers:
+        module = model.get_submodule(layer.name)
+        full = torch.cat([module.weight, module.bias[:, None]], dim=1)
+        sides = (("out", layer.rank_out, full.shape[0]), ("in", layer.rank_in, full.shape[1]))
+        outer, inner = (
+            torch.from_numpy(SEEDED.matrix(layer.name, side, r, width)) if r else torch.eye(width)
+            for side, r, width in sides
+        )
+        wanted = (outer @ full @ inner.T).flatten()
+        torch.testing.assert_close(watched.weights()[start : start + wanted.numel()], wanted)
+        start += wanted.numel()
+    assert start == watched.dimension

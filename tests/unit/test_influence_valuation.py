@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from tip_exchange.errors import DataError, InputError
 from tip_exchange.influence.curvature import DampedFisher
-from tip_exchange.influence.gradients import checkpoint_dimension, dimension, projected_gradients
+from tip_exchange.influence.gradients import checkpoint_dimension, dimension, projected_gradients, projected_weights
 from tip_exchange.influence.layers import Layer
 from tip_exchange.influence.models import ModelFolder
 from tip_exchange.influence.records import Record
@@ -91,6 +91,21 @@ def sampled(folder: ModelFolder, checkpoint: int, record: Record, point: float) 
     logits = model(input_ids=torch.tensor(folder.tokenize([record]))).logits[0]
     cumulative = torch.softmax(logits.double(), 0).cumsum(0).numpy()
     return Record(record.text, int(np.searchsorted(cumulative, point, side="right")))
+
+
+def test_theta_adds_minus_the_projected_weights_at_every_checkpoint(tmp_path: Path) -> None:
+    folder = tiny_folder(tmp_path / "m", LOW, checkpoints=2)
+    training, validation = tiny_records(20, seed=1), tiny_records(8, seed=2)
+    without, with_theta = (buyer_query(folder, training, validation, SEED, theta=theta) for theta in (0.0, 0.5))
+    d = checkpoint_dimension(folder)
+    parts = []
+    for k in range(2):
+        part, weights = without.direction[k * d : (k + 1) * d], projected_weights(folder, k, SEED)
+        parts.append(part - 0.5 * np.linalg.norm(part) * weights / np.linalg.norm(weights))
+    wanted = np.concatenate(parts)
+    np.testing.assert_allclose(with_theta.direction, wanted / np.linalg.norm(wanted), atol=1e-6)
+    with pytest.raises(InputError, match="theta"):
+        buyer_query(folder, training, validation, SEED, theta=-1.0)
 
 
 def test_a_value_is_the_fall_of_validation_loss_by_finite_differences(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
 
 from tip_exchange.errors import ModelError
 from tip_exchange.influence.layers import Layer, layer_dimension, layer_widths
@@ -59,6 +60,19 @@ class LayerGradients:
         self._parts: dict[str, Tensor] = {}
         self._roots: list[Tensor] = []
         self._batch = 0
+
+    def weights(self) -> Tensor:
+        """The layers' weights, float32 (d,) on the CPU, projected and ordered as a row; a bias is the last column."""
+        parts = []
+        for tap in self._taps:
+            module = self._model.get_submodule(tap.layer.name)
+            weight = self._model.get_parameter(tap.layer.name + ".weight")
+            full = weight.T if isinstance(module, Conv1D) else weight
+            if tap.layer.bias:
+                full = torch.cat([full, self._model.get_parameter(tap.layer.name + ".bias")[:, None]], dim=1)
+            full = full if tap.project_in is None else full @ tap.project_in
+            parts.append((full if tap.project_out is None else tap.project_out.T @ full).float().flatten())
+        return torch.cat(parts).cpu()
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
         """Run the module; the first tensor among the arguments has the records along its first axis.

@@ -133,6 +133,12 @@ def checkpoint_gradients(
     return true, drawn
 
 
+def projected_weights(folder: ModelFolder, checkpoint: int, seed: bytes) -> NDArray[np.float64]:
+    """The valued layers' weights at one checkpoint, float64 (d_k,), projected as gradients are."""
+    model = folder.load_checkpoint(checkpoint)
+    return _watched(folder, model, seed, checkpoint).weights().double().numpy()
+
+
 def _watched(folder: ModelFolder, model: nn.Module, seed: bytes, checkpoint: int) -> LayerGradients:
     """Projections are drawn afresh for every checkpoint, so that their errors average out."""
     return LayerGradients(model, folder.valuation.layers, SeededProjections(seed, str(checkpoint)))

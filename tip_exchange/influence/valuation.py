@@ -25,6 +25,7 @@ from tip_exchange.influence.gradients import (
     checkpoint_gradients,
     dimension,
     projected_gradients,
+    projected_weights,
 )
 from tip_exchange.influence.models import ModelFolder
 from tip_exchange.influence.records import Record, record_bytes
@@ -71,6 +72,7 @@ def buyer_query(
     *,
     curvature: Curvature = "sampled",
     damping: float = 1.0,
+    theta: float = 0.0,
     label_seed: int = 0,
     batch_tokens: int = BATCH_TOKENS,
     progress: Progress | None = None,
@@ -86,14 +88,18 @@ def buyer_query(
         seed: 32 bytes, the order's projection seed.
         curvature: what the validation gradient is divided by.
         damping: in multiples of the mean eigenvalue; see :mod:`tip_exchange.influence.curvature`.
+        theta: weight, at every checkpoint, of −weights beside the damped gradient, both at norm 1: it pays for records
+            that agree with the model (docs/influence.md says when that helps).
         label_seed: seed of the sampled labels.
         batch_tokens: size of a batch in tokens.
         progress: called with (records done, records in all), a record counting once for every checkpoint.
 
     Raises:
         DataError: a set is empty, or the validation gradient vanishes.
-        InputError: the damping is not positive.
+        InputError: the damping is not positive, or theta negative.
     """
+    if not (np.isfinite(theta) and theta >= 0):
+        raise InputError(f"theta must be 0 or a positive number, not {theta}; 0 leaves the weights out.")
     if not training or not validation:
         raise DataError("The buyer needs at least one training and one validation record; give both files.")
     own = [*training, *validation]
@@ -112,6 +118,10 @@ def buyer_query(
             if len(rows) > MAX_FISHER_RECORDS:
                 rows = rows[np.linspace(0, len(rows) - 1, MAX_FISHER_RECORDS).round().astype(np.intp)]
             gradient = DampedFisher(rows, damping).solve(gradient)
+        if theta:
+            weights = projected_weights(folder, k, seed)
+            size = float(np.linalg.norm(gradient))
+            gradient = gradient - theta * size * weights / max(float(np.linalg.norm(weights)), np.finfo(float).tiny)
         parts.append(gradient)
     direction = np.concatenate(parts)
     norm = float(np.linalg.norm(direction))
