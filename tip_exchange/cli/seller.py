@@ -20,7 +20,7 @@ def seller() -> None:
     "--records",
     required=True,
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help="Your records: CSV or JSONL with the columns the buyer's model names. They never leave this machine.",
+    help="Your records: CSV, JSONL or Parquet with the columns the buyer's model names. They never leave this machine.",
 )
 @session_options(wallet=True)
 def submit(session: Session, order: bytes, records: Path, as_json_output: bool) -> None:

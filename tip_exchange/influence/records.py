@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from tip_exchange.errors import DataError
+from tip_exchange.influence.record_files import MAX_TEXT_BYTES, rows, too_long
 
-MAX_TEXT_BYTES = 1 << 20
-"""Longest text of a record, UTF-8; longer ones are an accident (a whole file in one cell)."""
+UNLABELLED = 2**32 - 1
+"""Label of a record that has none, as a causal language model's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One labelled text. ``label`` indexes the model folder's list of labels."""
+    """One text. ``label`` indexes the model folder's list of labels, or is UNLABELLED."""
 
     text: str
     label: int
@@ -27,10 +28,44 @@ class Record:
 def record_bytes(record: Record) -> bytes:
     """Canonical bytes of a record, as hashed into Merkle leaves.
 
-    Layout: ``b"TIPR"``, version u8 = 1, label u32, byte length of the text u32, text in UTF-8; integers big-endian.
+    Layout: ``b"TIPR"``, version u8 = 1, label u32, byte length of the text u32, text in UTF-8; integers big-endian. A
+    record without a label has UNLABELLED, ``ff ff ff ff``, which no index of a label reaches.
     """
     text = record.text.encode("utf-8")
     return b"TIPR" + struct.pack(">BII", 1, record.label, len(text)) + text
+
+
+def stream_records(
+    path: str | Path,
+    labels: Sequence[str],
+    *,
+    text_column: str = "text",
+    label_column: str = "label",
+    limit: int | None = None,
+) -> Iterator[Record]:
+    """Read the texts of a file one after another, without holding the file.
+
+    Args:
+        path: a ``.jsonl`` or ``.csv`` file (UTF-8, CSV with a header line), a ``.parquet`` file, or a folder as
+            ``Dataset.save_to_disk`` of the datasets library writes it; the suffix decides the format.
+        labels: the model folder's labels; a record's label is written as one of these strings, or as a class number
+            for which the file declares one of them. Empty for texts without labels: ``label_column`` is not read.
+        text_column: column or JSON key of the text.
+        label_column: column or JSON key of the label.
+        limit: most records to read; None for all.
+
+    Yields:
+        The records in file order, perhaps none.
+
+    Raises:
+        DataError: the file is missing, unreadable or damaged, lacks a column, or holds an empty text, NaN or an
+            unknown label. The sentence names the file and the line or row.
+    """
+    path = Path(path)
+    known = {name: index for index, name in enumerate(labels)}
+    for place, row in islice(rows(path, text_column, label_column if labels else None), limit):
+        text = _text(row, place, text_column)
+        yield Record(text, _label(row, place, label_column, known) if labels else UNLABELLED)
 
 
 def read_records(
@@ -41,107 +76,57 @@ def read_records(
     label_column: str = "label",
     limit: int | None = None,
 ) -> list[Record]:
-    """Read labelled texts from a ``.jsonl`` or ``.csv`` file (UTF-8, CSV with a header line).
-
-    Args:
-        path: the file; its suffix decides the format.
-        labels: the model folder's labels; a record's label is written as one of these strings.
-        text_column: column or JSON key of the text.
-        label_column: column or JSON key of the label.
-        limit: most records to read; None for all.
+    """Read a file's records into a list, as :func:`stream_records`.
 
     Returns:
         The records in file order, at least one.
 
     Raises:
-        DataError: the file is missing, unreadable or empty, lacks a column, or holds an empty text, NaN or an unknown
-            label. The sentence names the file and the line.
+        DataError: as :func:`stream_records`, or the file holds no records.
     """
-    path = Path(path)
-    known = {name: index for index, name in enumerate(labels)}
-    records: list[Record] = []
-    for line, row in _rows(path):
-        if limit is not None and len(records) == limit:
-            break
-        for column in (text_column, label_column):
-            if column not in row:
-                found = ", ".join(sorted(map(str, row))) or "none"
-                raise DataError(
-                    f"{path}, line {line}: there is no column {column!r} (found: {found}); "
-                    "rename the column or name the right one."
-                )
-        text = _text(row[text_column], path, line, text_column)
-        label = _text(row[label_column], path, line, label_column)
-        if label not in known:
-            raise DataError(
-                f"{path}, line {line}: the model does not know the label {label!r}; it must be one of the "
-                f"{len(labels)} labels in the model's valuation.json."
-            )
-        records.append(Record(text, known[label]))
+    records = list(stream_records(path, labels, text_column=text_column, label_column=label_column, limit=limit))
     if not records:
-        raise DataError(f"{path} holds no records; give a file with at least one labelled text.")
+        raise DataError(f"{path} holds no records; give a file with at least one text.")
     return records
 
 
-def write_records(path: str | Path, records: Sequence[Record], labels: Sequence[str]) -> None:
-    """Write records as JSON lines with the keys ``text`` and ``label``, the label as its name."""
-    lines = (json.dumps({"text": r.text, "label": labels[r.label]}, ensure_ascii=False) for r in records)
-    Path(path).write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+def write_records(path: str | Path, records: Iterable[Record], labels: Sequence[str]) -> None:
+    """Write records as JSON lines: ``text`` and, where the record has one, ``label`` as its name."""
+    with Path(path).open("w", encoding="utf-8") as file:
+        for record in records:
+            label = {} if record.label == UNLABELLED else {"label": labels[record.label]}
+            file.write(json.dumps({"text": record.text, **label}, ensure_ascii=False) + "\n")
 
 
-def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, object]]]:
-    reader = {".jsonl": _json_rows, ".csv": _csv_rows}.get(path.suffix.lower())
-    if reader is None:
-        raise DataError(f"{path}: records must be in a .jsonl or .csv file; convert the file or rename it.")
-    try:
-        yield from reader(path)
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8.") from error
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}); check the path.") from error
+def _label(row: Mapping[str, object], place: str, column: str, known: Mapping[str, int]) -> int:
+    """Index of a row's label, or DataError."""
+    label = _text(row, place, column)
+    if label not in known:
+        raise DataError(
+            f"{place}: the model does not know the label {label[:80]!r}; it must be one of the {len(known)} labels in "
+            "the model's valuation.json."
+        )
+    return known[label]
 
 
-def _json_rows(path: Path) -> Iterator[tuple[int, Mapping[str, object]]]:
-    with path.open(encoding="utf-8") as file:
-        for line, content in enumerate(file, 1):
-            if not content.strip():
-                continue
-            try:
-                row = json.loads(content)
-            except (ValueError, RecursionError) as error:
-                raise DataError(f"{path}, line {line} is not valid JSON; write one JSON object a line.") from error
-            if not isinstance(row, dict):
-                raise DataError(f"{path}, line {line} is not a JSON object; write one JSON object a line.")
-            yield line, row
-
-
-def _csv_rows(path: Path) -> Iterator[tuple[int, Mapping[str, object]]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file, strict=True)
-        while True:
-            try:
-                row = next(reader, None)
-            except csv.Error as error:
-                raise DataError(f"{path}, line {reader.line_num} is not valid CSV ({error}); mend the line.") from error
-            if row is None:
-                return
-            if None in row:
-                raise DataError(f"{path}, line {reader.line_num} has more cells than the header; quote the commas.")
-            yield reader.line_num, row
-
-
-def _text(value: object, path: Path, line: int, column: str) -> str:
-    """A cell as usable text, or DataError."""
+def _text(row: Mapping[str, object], place: str, column: str) -> str:
+    """A row's cell as usable text, or DataError."""
+    if column not in row:
+        found = ", ".join(sorted(map(str, row))) or "none"
+        raise DataError(
+            f"{place}: there is no column {column!r} (found: {found}); rename the column or name the right one."
+        )
+    value = row[column]
     missing = value is None or (isinstance(value, float) and math.isnan(value))
     if missing or (isinstance(value, str) and value.strip().lower() in {"", "nan"}):
-        raise DataError(f"{path}, line {line}: column {column!r} is empty or NaN; fill it in or drop the line.")
+        raise DataError(f"{place}: column {column!r} is empty or NaN; fill it in or drop the row.")
     if not isinstance(value, str):
         kind = type(value).__name__
-        raise DataError(f"{path}, line {line}: column {column!r} holds a {kind}, not text; write it as a string.")
+        raise DataError(f"{place}: column {column!r} holds a {kind}, not text; write it as a string.")
     try:
         size = len(value.encode("utf-8"))
     except UnicodeEncodeError as error:
-        raise DataError(f"{path}, line {line}: column {column!r} holds a lone surrogate; write valid text.") from error
+        raise DataError(f"{place}: column {column!r} holds a lone surrogate; write valid text.") from error
     if size > MAX_TEXT_BYTES:
-        raise DataError(f"{path}, line {line}: column {column!r} is over {MAX_TEXT_BYTES} bytes; split the record.")
+        raise too_long(place, column)
     return value
