@@ -35,7 +35,9 @@ _new_folder = click.Path(path_type=Path, file_okay=False)
 
 @buyer.command()
 @click.option("--base", required=True, type=_folder, help="Hugging Face folder of a pretrained BERT, with safetensors.")
-@click.option("--records", required=True, type=_file, help="Your own training records (CSV, JSONL or Parquet: text, label).")
+@click.option(
+    "--records", required=True, type=_file, help="Your own training records (CSV, JSONL, Parquet: text, label)."
+)
 @click.option("--labels", required=True, type=_file, help="Names of all classes, one a line; those you lack included.")
 @click.option(
     "--out",
