@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
-from experiments.fidelity import (
+from experiments.fidelity.digits import (
     CLASSES,
     SELLERS,
     Draw,

@@ -5,19 +5,11 @@ validation; 20 sellers have 50 each. ``noise``: a seller's labels are wrong with
 clean labels, the classes mixed by Dirichlet(0.3). Utility is the fall of the loss on a separate test set when a
 seller's images are added to the buyer's and the model is trained anew, mean over seeds. Values see the buyer's own
 images and, through a linear form, the sellers' clipped gradients; never the test set.
-
-::
-
-    python -m experiments.fidelity [--quick] [--draws N] [--retrainings N] [--json FILE]
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
-import platform
-import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -28,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
@@ -36,6 +29,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.nn import functional
 
+from experiments.fidelity.plots import intervals
 from experiments.statistics import bootstrap, spearman
 from tip_exchange.influence.capture import LayerGradients
 from tip_exchange.influence.curvature import DampedFisher
@@ -44,6 +38,7 @@ from tip_exchange.influence.projection import SeededProjections
 
 TRAIN, VALIDATION, TEST, SELLERS, RECORDS, CLASSES = 200, 299, 298, 20, 50, 10
 GOALS = {"noise": 0.82, "mix": 0.42}
+DRAWS, RETRAININGS = 20, 5
 STEPS, RATE, RETRAINING_DECAY = 200, 0.01, 0.003
 FIRST_DRAW = 20_000
 """Settings were chosen on other draws than those from here on."""
@@ -265,50 +260,34 @@ def _study_alone(job: tuple[str, int, int]) -> dict[str, dict[str, float]]:
     return study(*job)
 
 
-def run(draws: int, seeds: int, first: int = FIRST_DRAW) -> dict[str, Any]:
+def run(quick: bool, folder: Path | None) -> dict[str, Any]:
     """All draws of both modes, one process a core; means with bootstrap intervals."""
-    started, result = time.monotonic(), dict[str, Any]()
+    draws, seeds = (2, 2) if quick else (DRAWS, RETRAININGS)
+    result = dict[str, Any]()
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
         for mode in GOALS:
-            jobs = [(mode, first + index, seeds) for index in range(draws)]
+            jobs = [(mode, FIRST_DRAW + index, seeds) for index in range(draws)]
             found = list(track(pool.map(_study_alone, jobs), mode, draws, console=Console(stderr=True)))
             result[mode] = {"goal": GOALS[mode], "draws": found}
             for key in ("spearman", "gamed_rank"):
                 result[mode][key] = {name: bootstrap([one[key][name] for one in found]) for name in found[0][key]}
-    return {
-        "draws": draws,
-        "retraining_seeds": seeds,
-        "settings": {name: asdict(setting) for name, setting in SETTINGS.items()},
-        "machine": {"processor": platform.machine(), "cores": os.cpu_count(), "torch": torch.__version__},
-        "seconds": round(time.monotonic() - started, 1),
-        **result,
-    }
+    settings = {name: asdict(setting) for name, setting in SETTINGS.items()}
+    return {"draws": draws, "retraining_seeds": seeds, "settings": settings, **result}
 
 
-def report(result: dict[str, Any]) -> Table:
+def report(result: dict[str, Any]) -> list[Table]:
     """Spearman with its interval by mode, and the gamed seller's mean rank of 21."""
     table = Table("value", *(f"{mode} (goal {goal})" for mode, goal in GOALS.items()), "gamed seller's rank")
     for name in result["noise"]["spearman"]:
         cells = ["{:.3f} [{:.3f}, {:.3f}]".format(*result[mode]["spearman"][name]) for mode in GOALS]
         rank = result["noise"]["gamed_rank"].get(name)
         table.add_row(name, *cells, f"{rank[0]:.1f} of {SELLERS + 1}" if rank else "")
-    table.title = f"Spearman with realised utility, {result['draws']} draws, {result['retraining_seeds']} retrainings"
-    return table
+    table.title = (
+        f"Digits: Spearman with realised utility, {result['draws']} draws, {result['retraining_seeds']} retrainings"
+    )
+    return [table]
 
 
-def main() -> None:
-    """Parse, run, print."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.fidelity", description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="two draws and two retrainings: shows that it runs")
-    parser.add_argument("--draws", type=int, default=20, help="markets for each mode (default 20)")
-    parser.add_argument("--retrainings", type=int, default=5, help="training seeds behind a utility (default 5)")
-    parser.add_argument("--json", type=Path, help="write the result here as well")
-    given = parser.parse_args()
-    result = run(2, 2) if given.quick else run(given.draws, given.retrainings)
-    Console(width=120).print(report(result))
-    if given.json:
-        given.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()
+def plot(result: dict[str, Any]) -> Figure:
+    """Spearman with its interval, a panel a mode."""
+    return intervals({mode: result[mode]["spearman"] for mode in GOALS}, "Spearman with realised utility")
