@@ -13,7 +13,7 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
 from tip_exchange.influence.layers import Layer
-from tip_exchange.influence.models import ModelFolder, Valuation, build_model, write_model_folder
+from tip_exchange.influence.models import CAUSAL, ModelFolder, Valuation, build_model, write_model_folder
 from tip_exchange.influence.records import Record
 
 WORDS = ("fracture", "of", "left", "right", "femur", "acute", "chronic", "kidney", "failure", "eye", "pain", "burn")
@@ -52,7 +52,8 @@ _OWN_NAMES: dict[str, dict[str, Any]] = {
 
 def tiny_config(architecture: str = "BertForSequenceClassification") -> dict[str, Any]:
     """A small configuration; grouped-query attention wherever the architecture has it."""
-    family = architecture.removesuffix("ForSequenceClassification")
+    family = architecture.removesuffix("ForSequenceClassification").removesuffix("ForCausalLM")
+    family = family.removesuffix("LMHeadModel")
     model_type = getattr(transformers, architecture).config_class.model_type
     return {"architectures": [architecture], "model_type": model_type, **_SIZES, **_OWN_NAMES.get(family, {})}
 
@@ -75,12 +76,13 @@ def tiny_folder(
     """A random model, its weights drawn wide enough that every layer matters; checkpoints differ in everything."""
     torch.manual_seed(0)
     config = tiny_config(architecture)
-    models = [build_model(config, len(LABELS), "tiny") for _ in range(checkpoints)]
+    labels = () if architecture in CAUSAL else LABELS
+    models = [build_model(config, len(labels), "tiny") for _ in range(checkpoints)]
     changes: list[Mapping[str, torch.Tensor]] = [
         {name: tensor * (scale if tensor.dim() == 2 else 1.0) for name, tensor in model.state_dict().items()}
         for model in models
     ]
-    spec = Valuation(LABELS, tuple(layers), max_length=LENGTH, **valuation)
+    spec = Valuation(labels, tuple(layers), **{"max_length": LENGTH, **valuation})
     return write_model_folder(path, models[0], config, tiny_tokenizer(), spec, changes)
 
 

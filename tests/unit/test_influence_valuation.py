@@ -12,7 +12,13 @@ from torch.nn import functional
 
 from tip_exchange.errors import DataError, InputError
 from tip_exchange.influence.curvature import DampedFisher
-from tip_exchange.influence.gradients import checkpoint_dimension, dimension, projected_gradients, projected_weights
+from tip_exchange.influence.gradients import (
+    Compute,
+    checkpoint_dimension,
+    dimension,
+    projected_gradients,
+    projected_weights,
+)
 from tip_exchange.influence.layers import Layer
 from tip_exchange.influence.models import ModelFolder
 from tip_exchange.influence.records import Record
@@ -88,7 +94,7 @@ def ordered(folder: ModelFolder, records: list[Record]) -> np.ndarray:
 
 def sampled(folder: ModelFolder, checkpoint: int, record: Record, point: float) -> Record:
     model = folder.load_checkpoint(checkpoint)
-    logits = model(input_ids=torch.tensor(folder.tokenize([record]))).logits[0]
+    logits = model(input_ids=torch.tensor(folder.tokenize([record])[0])).logits[0]
     cumulative = torch.softmax(logits.double(), 0).cumsum(0).numpy()
     return Record(record.text, int(np.searchsorted(cumulative, point, side="right")))
 
@@ -132,7 +138,7 @@ def test_a_value_is_the_fall_of_validation_loss_by_finite_differences(tmp_path: 
         assert start == len(step)
         losses = [
             functional.cross_entropy(
-                model(input_ids=torch.tensor(folder.tokenize([r]))).logits, torch.tensor([r.label])
+                model(input_ids=torch.tensor(folder.tokenize([r])[0])).logits, torch.tensor([r.label])
             )
             for r in validation
         ]
@@ -178,7 +184,7 @@ def test_file_order_and_batch_size_change_nothing(tmp_path: Path) -> None:
     records = tiny_records(40)
     first = mean_clipped_gradient(folder, records, SEED, 3.0)
     assert 1 < len(first.kept) < 40, "the test needs some repeats"
-    turned = mean_clipped_gradient(folder, records[::-1], SEED, 3.0, batch_tokens=30)
+    turned = mean_clipped_gradient(folder, records[::-1], SEED, 3.0, compute=Compute(batch_tokens=30))
     assert [records[i] for i in first.kept] == [records[::-1][i] for i in turned.kept]
     np.testing.assert_allclose(turned.mean, first.mean, atol=1e-6)
     assert first.given == turned.given == 40

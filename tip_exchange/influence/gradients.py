@@ -1,24 +1,33 @@
 """Gradients of a model folder's records, streamed in batches of like length.
 
-Layers and checkpoints are concatenated (TracIn, TRAK).
+Layers and checkpoints are concatenated (TracIn, TRAK). How they are computed (:class:`Compute`) does not change what
+they are, beyond rounding.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
-from tip_exchange.errors import DataError
+from tip_exchange.errors import DataError, InputError
+from tip_exchange.influence.batches import Batch, plan
 from tip_exchange.influence.capture import LayerGradients
 from tip_exchange.influence.layers import layer_dimension
+from tip_exchange.influence.losses import Predictions, drawn_loss, own_loss, predictions
 from tip_exchange.influence.models import ModelFolder, copy_tensors
 from tip_exchange.influence.projection import SeededProjections
 from tip_exchange.influence.records import Record
+from tip_exchange.influence.store import GradientStore
 
 Progress = Callable[[int, int], None]
 """Called with (records done, records in all)."""
@@ -26,10 +35,43 @@ Progress = Callable[[int, int], None]
 Block = tuple[NDArray[np.intp], NDArray[np.float32]]
 """Indices of some records, and their gradients as rows."""
 
-BATCH_TOKENS = 4096
-"""Default size of a batch in tokens, padding included: it bounds memory, not results."""
+_Result = TypeVar("_Result")
 
-_SORTED_TOGETHER = 4096  # records sorted by length at a time, so that batches carry little padding
+_LOGITS = 1 << 26  # most logits of a language model's batch: 256 MiB, of which a few copies are alive at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Compute:
+    """Where and how gradients are computed.
+
+    Args:
+        batch_tokens: tokens of a batch, padding included; bounds memory. Halved by itself where memory runs out.
+        device: ``auto`` is a CUDA device where there is one, else the CPU.
+        dtype: of weights and activations; rows and losses are float32 either way.
+        processes: each with a model of its own, and with one thread where there are several. Their number does not
+            change a bit of the result; the number of threads of one process may change its last bits.
+    """
+
+    batch_tokens: int = 4096
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    processes: int = 1
+
+    def __post_init__(self) -> None:
+        if self.batch_tokens < 1 or self.processes < 1:
+            raise InputError("A batch needs at least one token, and at least one process must compute; give 1 or more.")
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise InputError("There is no usable CUDA device here; compute on the CPU instead.")
+
+    @property
+    def torch_device(self) -> torch.device:
+        """The device meant."""
+        if self.device == "auto":
+            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device(self.device)
+
+
+DEFAULT = Compute()
 
 
 def dimension(folder: ModelFolder) -> int:
@@ -42,12 +84,89 @@ def checkpoint_dimension(folder: ModelFolder) -> int:
     return layer_dimension(folder.skeleton(), folder.valuation.layers)
 
 
+class CheckpointGradients:
+    """A model folder's gradients at some of its checkpoints, in this process.
+
+    Args:
+        folder: the buyer's model.
+        seed: 32 bytes, the order's projection seed.
+        compute: where and how; ``processes`` is not looked at.
+        checkpoints: which; None for all.
+    """
+
+    def __init__(
+        self, folder: ModelFolder, seed: bytes, compute: Compute, checkpoints: Sequence[int] | None = None
+    ) -> None:
+        chosen = range(folder.checkpoints) if checkpoints is None else checkpoints
+        self._folder = folder
+        self._device = compute.torch_device
+        self._model: nn.Module = folder.load_model().to(self._device, getattr(torch, compute.dtype))
+        self._tensors = [folder.checkpoint_tensors(k) for k in chosen]
+        # projections are drawn afresh for every checkpoint, so that their errors average out
+        layers = folder.valuation.layers
+        self._watched = [LayerGradients(self._model, layers, SeededProjections(seed, str(k))) for k in chosen]
+        self._current: int | None = None
+
+    def rows(self, batch: Batch) -> NDArray[np.float32]:
+        """Float32 (n, d): a row for each record of the batch, all checkpoints side by side.
+
+        Raises:
+            DataError: a record's gradient is not finite, or does not fit into memory.
+        """
+        return np.concatenate(_in_memory(self._rows, batch))
+
+    def drawn(self, batch: Batch, points: NDArray[np.float64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Rows with the records' own labels and rows with drawn ones, at the first of the checkpoints.
+
+        Args:
+            batch: the records.
+            points: see :func:`~tip_exchange.influence.losses.drawn_loss`; indexed like the records the batch names.
+
+        Raises:
+            DataError: as :meth:`rows`.
+        """
+        parts = _in_memory(lambda part: self._pair(part, points[part.records]), batch)
+        return np.concatenate([own for own, _ in parts]), np.concatenate([drawn for _, drawn in parts])
+
+    def weights(self) -> NDArray[np.float64]:
+        """The valued layers' weights at the first of the checkpoints, float64 (d_k,), projected as gradients are."""
+        self._switch(0)
+        return self._watched[0].weights().double().numpy()
+
+    def _rows(self, batch: Batch) -> NDArray[np.float32]:
+        parts = []
+        for index in range(len(self._watched)):
+            watched, predicted, moved = self._forward(index, batch)
+            loss = own_loss(predicted, moved, self._folder.valuation.label_smoothing)
+            parts.append(watched.gradients(loss))
+        return _by_record(torch.cat(parts, dim=1), batch)
+
+    def _pair(self, batch: Batch, points: NDArray[np.float64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        watched, predicted, moved = self._forward(0, batch)
+        loss = own_loss(predicted, moved, self._folder.valuation.label_smoothing)
+        own = _by_record(watched.gradients(loss, keep=True), batch)
+        return own, _by_record(watched.gradients(drawn_loss(predicted, moved, points)), batch)
+
+    def _forward(self, index: int, batch: Batch) -> tuple[LayerGradients, Predictions, Batch]:
+        self._switch(index)
+        moved = _moved(batch, self._device)
+        logits = self._watched[index].forward(input_ids=moved.ids, attention_mask=moved.mask).logits
+        return self._watched[index], predictions(logits, moved, self._folder.causal), moved
+
+    def _switch(self, index: int) -> None:
+        if self._current != index:
+            copy_tensors(self._model, self._tensors[index])
+            self._current = index
+
+
 def projected_gradients(
     folder: ModelFolder,
     records: Sequence[Record],
     seed: bytes,
     *,
-    batch_tokens: int = BATCH_TOKENS,
+    order: Sequence[int] | None = None,
+    store: GradientStore | None = None,
+    compute: Compute = DEFAULT,
     progress: Progress | None = None,
 ) -> Iterator[Block]:
     """Gradients of the records' losses at all checkpoints, concatenated. Memory does not grow with the records.
@@ -58,34 +177,35 @@ def projected_gradients(
         folder: the buyer's model.
         records: at least one.
         seed: 32 bytes, the order's projection seed.
-        batch_tokens: size of a batch in tokens, padding included.
+        order: indices of the records in the order to take them; None for the order given.
+        store: what it holds is read instead of computed, and what is computed is kept in it.
+        compute: where and how.
         progress: called after each batch.
 
     Yields:
-        (indices into ``records``, float32 (n_b, d)); every record once, in an order of this function's choosing. A row
-        does not depend on the other records, beyond float32 rounding.
+        (indices into ``records``, float32 (n_b, d)); every record once, in an order of this function's choosing, the
+        same whatever the store holds. A row does not depend on the other records, beyond float32 rounding.
 
     Raises:
-        DataError: there are no records, or a gradient is not finite.
+        DataError: there are no records, or a record's gradient is not finite or does not fit into memory; the sentence
+            counts records from 1.
     """
-    model = folder.load_model()
-    watched = [_watched(folder, model, seed, k) for k in range(folder.checkpoints)]
-    tensors = [folder.checkpoint_tensors(k) for k in range(folder.checkpoints)]
     done = 0
-    for indices, ids, mask in _batches(folder, records, batch_tokens):
-        targets = torch.tensor([records[i].label for i in indices])
-        parts = []
-        for layers, changed in zip(watched, tensors, strict=True):
-            copy_tensors(model, changed)
-            logits = layers.forward(input_ids=ids, attention_mask=mask).logits
-            parts.append(layers.gradients(_loss(logits, targets, folder.valuation.label_smoothing)))
-        rows = torch.cat(parts, dim=1).numpy()
-        if not np.isfinite(rows).all():
-            raise DataError(f"The gradient of record {indices[0]} or one near it is not finite; remove such records.")
-        yield np.array(indices, dtype=np.intp), rows
-        done += len(indices)
-        if progress is not None:
-            progress(done, len(records))
+    with _worker(folder, seed, compute) as rows_of:
+        waiting: deque[tuple[Batch, Future[NDArray[np.float32]], bool]] = deque()
+        for batch in _with_end(plan(folder, records, _budget(folder, compute), order)):
+            if batch is not None:
+                held = None if store is None else store.read(batch.records)
+                waiting.append((batch, rows_of(batch) if held is None else _known(held), held is None))
+            while waiting and (batch is None or len(waiting) >= 2 * compute.processes - 1):
+                first, future, new = waiting.popleft()
+                rows = future.result()
+                if new and store is not None:
+                    store.write(first.records, rows)
+                yield first.records, rows
+                done += len(first.records)
+                if progress is not None:
+                    progress(done, len(records))
 
 
 def checkpoint_gradients(
@@ -95,16 +215,16 @@ def checkpoint_gradients(
     seed: bytes,
     *,
     sampled: NDArray[np.float64] | None = None,
-    batch_tokens: int = BATCH_TOKENS,
+    compute: Compute = DEFAULT,
     progress: Progress | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Gradients at one checkpoint, held in memory, for the buyer's own records.
 
     Args:
-        folder, records, seed, batch_tokens, progress: as for :func:`projected_gradients`.
+        folder, records, seed, compute, progress: as for :func:`projected_gradients`; in one process.
         checkpoint: which one.
-        sampled: float64 (n,), uniform in [0, 1): each record's label in the second result is the model's own
-            prediction, drawn by inverting its distribution function at this number. None leaves the second empty.
+        sampled: float64 (n,), uniform in [0, 1): each record's label, or its tokens, are in the second result the
+            model's own prediction, drawn from these numbers. None leaves the second empty.
 
     Returns:
         float32 (n, d_k) with the records' own labels, and float32 (n, d_k) with sampled ones (or (0, d_k)); rows in
@@ -112,22 +232,19 @@ def checkpoint_gradients(
         as the Fisher information asks.
 
     Raises:
-        DataError: there are no records.
+        DataError: as :func:`projected_gradients`.
     """
-    layers = _watched(folder, folder.load_checkpoint(checkpoint), seed, checkpoint)
-    true = np.empty((len(records), layers.dimension), dtype=np.float32)
-    drawn = np.empty((0 if sampled is None else len(records), layers.dimension), dtype=np.float32)
+    here = CheckpointGradients(folder, seed, compute, [checkpoint])
+    d = checkpoint_dimension(folder)
+    true = np.empty((len(records), d), dtype=np.float32)
+    drawn = np.empty((0 if sampled is None else len(records), d), dtype=np.float32)
     done = 0
-    for indices, ids, mask in _batches(folder, records, batch_tokens):
-        logits = layers.forward(input_ids=ids, attention_mask=mask).logits
-        loss = _loss(logits, torch.tensor([records[i].label for i in indices]), folder.valuation.label_smoothing)
-        true[indices] = layers.gradients(loss, keep=sampled is not None).numpy()
-        if sampled is not None:
-            cumulative = torch.softmax(logits.detach().double(), dim=1).cumsum(1)
-            points = torch.from_numpy(sampled[indices])[:, None]
-            labels = (points >= cumulative).sum(1).clamp(max=logits.shape[1] - 1)
-            drawn[indices] = layers.gradients(_loss(logits, labels, 0.0)).numpy()
-        done += len(indices)
+    for batch in plan(folder, records, _budget(folder, compute)):
+        if sampled is None:
+            true[batch.records] = here.rows(batch)
+        else:
+            true[batch.records], drawn[batch.records] = here.drawn(batch, sampled)
+        done += len(batch.records)
         if progress is not None:
             progress(done, len(records))
     return true, drawn
@@ -135,44 +252,93 @@ def checkpoint_gradients(
 
 def projected_weights(folder: ModelFolder, checkpoint: int, seed: bytes) -> NDArray[np.float64]:
     """The valued layers' weights at one checkpoint, float64 (d_k,), projected as gradients are."""
-    model = folder.load_checkpoint(checkpoint)
-    return _watched(folder, model, seed, checkpoint).weights().double().numpy()
+    return CheckpointGradients(folder, seed, Compute(device="cpu"), [checkpoint]).weights()
 
 
-def _watched(folder: ModelFolder, model: nn.Module, seed: bytes, checkpoint: int) -> LayerGradients:
-    """Projections are drawn afresh for every checkpoint, so that their errors average out."""
-    return LayerGradients(model, folder.valuation.layers, SeededProjections(seed, str(checkpoint)))
+def _budget(folder: ModelFolder, compute: Compute) -> int:
+    """Tokens of a batch: fewer where each of them has a logit for every token of the vocabulary."""
+    return min(compute.batch_tokens, max(1, _LOGITS // folder.vocabulary)) if folder.causal else compute.batch_tokens
 
 
-def _batches(
-    folder: ModelFolder, records: Sequence[Record], batch_tokens: int
-) -> Iterator[tuple[list[int], Tensor, Tensor]]:
-    """Batches of (record indices, token ids (B, T), mask (B, T)), sorted by length within a window of records."""
-    if not records:
-        raise DataError("There are no records to value; give at least one.")
-    for start in range(0, len(records), _SORTED_TOGETHER):
-        tokens = folder.tokenize(records[start : start + _SORTED_TOGETHER])
-        order = sorted(range(len(tokens)), key=lambda i: len(tokens[i]))
-        batch: list[int] = []
-        for i in order:
-            # the newest record is the longest, so it alone sets the padded size
-            if batch and (len(batch) + 1) * len(tokens[i]) > batch_tokens:
-                yield [start + j for j in batch], *_pad([tokens[j] for j in batch], folder.pad_token)
-                batch = []
-            batch.append(i)
-        yield [start + j for j in batch], *_pad([tokens[j] for j in batch], folder.pad_token)
+def _by_record(rows: Tensor, batch: Batch) -> NDArray[np.float32]:
+    """Blocks' rows (B, d) summed by record (n, d), checked."""
+    if len(rows) != len(batch.records):
+        rows = rows.new_zeros(len(batch.records), rows.shape[1]).index_add_(0, batch.owners, rows)
+    found = rows.numpy()
+    if not (finite := np.isfinite(found).all(axis=1)).all():
+        record = int(batch.records[np.argmin(finite)]) + 1
+        raise DataError(
+            f"The loss of record {record}, or its gradient, is not finite at this model; remove the record."
+        )
+    return found
 
 
-def _pad(tokens: Sequence[Sequence[int]], pad_token: int) -> tuple[Tensor, Tensor]:
-    longest = max(map(len, tokens))
-    ids = torch.full((len(tokens), longest), pad_token, dtype=torch.long)
-    mask = torch.zeros((len(tokens), longest), dtype=torch.long)
-    for row, content in enumerate(tokens):
-        ids[row, : len(content)] = torch.tensor(content)
-        mask[row, : len(content)] = 1
-    return ids, mask
+def _in_memory(function: Callable[[Batch], _Result], batch: Batch) -> list[_Result]:
+    """The function's results on the batch, or on its halves where memory runs out, and so on."""
+    try:
+        return [function(batch)]
+    except (MemoryError, RuntimeError) as error:
+        if not (isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)):
+            raise
+        if len(batch.records) == 1:
+            raise DataError(
+                f"Record {int(batch.records[0]) + 1}, {int(batch.mask.sum())} tokens long, does not fit into memory by "
+                "itself; free some, or compute elsewhere."
+            ) from error
+    # only here, when the failed attempt's tensors are gone
+    first, second = batch.halves()
+    return [*_in_memory(function, first), *_in_memory(function, second)]
 
 
-def _loss(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
-    # a sum, so that each record's gradient is its own
-    return functional.cross_entropy(logits, labels, label_smoothing=smoothing, reduction="sum")
+def _moved(batch: Batch, device: torch.device) -> Batch:
+    tensors = {name: getattr(batch, name).to(device) for name in ("owners", "ids", "mask", "labels", "weights")}
+    return replace(batch, **tensors)
+
+
+def _with_end(batches: Iterable[Batch]) -> Iterator[Batch | None]:
+    yield from batches
+    yield None
+
+
+def _known(rows: NDArray[np.float32]) -> Future[NDArray[np.float32]]:
+    future: Future[NDArray[np.float32]] = Future()
+    future.set_result(rows)
+    return future
+
+
+@contextmanager
+def _worker(
+    folder: ModelFolder, seed: bytes, compute: Compute
+) -> Iterator[Callable[[Batch], Future[NDArray[np.float32]]]]:
+    """What computes a batch's rows: this process, from its first batch on, or several others."""
+    if compute.processes == 1:
+        here: list[CheckpointGradients] = []
+
+        def now(batch: Batch) -> Future[NDArray[np.float32]]:
+            if not here:
+                here.append(CheckpointGradients(folder, seed, compute))
+            return _known(here[0].rows(batch))
+
+        yield now
+        return
+    pool = ProcessPoolExecutor(
+        compute.processes, get_context("spawn"), initializer=_start, initargs=(folder.path, seed, compute)
+    )
+    try:
+        yield lambda batch: pool.submit(_rows_there, batch)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+_there: dict[str, Any] = {}
+"""A worker process's gradients."""
+
+
+def _start(path: str, seed: bytes, compute: Compute) -> None:
+    torch.set_num_threads(1)
+    _there["gradients"] = CheckpointGradients(ModelFolder.open(path), seed, compute)
+
+
+def _rows_there(batch: Batch) -> NDArray[np.float32]:
+    rows: NDArray[np.float32] = _there["gradients"].rows(batch)
+    return rows

@@ -37,21 +37,29 @@ from tip_exchange.influence.records import Record
 _SHIFTED_POSITIONS = ("Roberta", "XLMRoberta", "Camembert", "MPNet")
 """Families whose positions start behind the padding id."""
 
-_FAMILIES = (
+_ENCODERS = (
     *_SHIFTED_POSITIONS,
-    *("Albert", "Bert", "Deberta", "DebertaV2", "DistilBert", "Electra", "GPT2", "GPTNeo", "GPTNeoX", "Gemma"),
-    *("Gemma2", "Glm", "Helium", "Llama", "Mistral", "ModernBert", "NomicBert", "Olmo", "Olmo2", "Phi", "Phi3"),
-    *("Qwen2", "Qwen3", "SmolLM3", "StableLm", "Starcoder2"),
+    *("Albert", "Bert", "Deberta", "DebertaV2", "DistilBert", "Electra", "ModernBert", "NomicBert"),
+)
+_DECODERS = (
+    *("GPT2", "GPTNeo", "GPTNeoX", "Gemma", "Gemma2", "Glm", "Helium", "Llama", "Mistral", "Olmo", "Olmo2", "Phi"),
+    *("Phi3", "Qwen2", "Qwen3", "SmolLM3", "StableLm", "Starcoder2"),
 )
 
-ARCHITECTURES = tuple(f"{family}ForSequenceClassification" for family in sorted(_FAMILIES))
-"""Architectures that are accepted, by the name in ``config.json``: those whose gradients the tests check."""
+CLASSIFIERS = tuple(f"{family}ForSequenceClassification" for family in sorted(_ENCODERS + _DECODERS))
+"""Sequence classifiers that are accepted, by the name in ``config.json``: those whose gradients the tests check."""
+
+CAUSAL = ("GPT2LMHeadModel", *(f"{family}ForCausalLM" for family in _DECODERS if family != "GPT2"))
+"""Causal language models that are accepted; their records have no labels."""
+
+ARCHITECTURES = CLASSIFIERS + CAUSAL
 
 MAX_FOLDER_BYTES = 8 << 30
 MAX_JSON_BYTES = 64 << 20
 MAX_CHECKPOINTS = 100
 MAX_LABELS = 10_000
 MAX_LENGTH = 4096
+MAX_RECORD_TOKENS = 1 << 16
 _MAX_CONFIG_INTEGER = 1 << 20
 
 _PICKLES = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz", ".h5", ".msgpack", ".onnx"}
@@ -64,13 +72,19 @@ _FORMAT = 1
 class Valuation:
     """Everything beside the weights that fixes a record's gradient; the content of ``valuation.json``.
 
-    ``max_length`` is in tokens, special tokens included. ``label_smoothing`` is that of the loss whose gradient is
-    taken. Records whose gradients have a cosine of ``repeat_cosine`` or more count once; None counts all.
+    ``labels`` is empty for a causal language model. ``max_length`` is in tokens, special tokens included; a longer text
+    is read in at most ``max_blocks`` blocks of that length, and what is left is cut off. A record's loss is the mean
+    over its blocks for a classifier and the sum over its tokens for a language model; ``per_token`` divides either by
+    the record's number of tokens, so that long texts count no more than short ones. ``label_smoothing`` is that of the
+    loss whose gradient is taken. Records whose gradients have a cosine of ``repeat_cosine`` or more count once; None
+    counts all.
     """
 
     labels: tuple[str, ...]
     layers: tuple[Layer, ...]
     max_length: int = 64
+    max_blocks: int = 1
+    per_token: bool = False
     label_smoothing: float = 0.0
     repeat_cosine: float | None = 0.85
     text_column: str = "text"
@@ -106,11 +120,18 @@ class Valuation:
                 raise ModelError(f"{where}: {what}; ask the buyer for a sound model folder.")
 
         require(
-            2 <= len(self.labels) <= MAX_LABELS and all(isinstance(name, str) and name for name in self.labels),
-            f"labels must be 2 to {MAX_LABELS} non-empty strings",
+            len(self.labels) != 1
+            and len(self.labels) <= MAX_LABELS
+            and all(isinstance(name, str) and name for name in self.labels),
+            f"labels must be 2 to {MAX_LABELS} non-empty strings, or none for a language model",
         )
         require(len(set(self.labels)) == len(self.labels), "labels must differ from one another")
         require(_is_int(self.max_length, 3, MAX_LENGTH), f"max_length must be 3 to {MAX_LENGTH}")
+        require(
+            _is_int(self.max_blocks, 1, MAX_RECORD_TOKENS) and self.max_blocks * self.max_length <= MAX_RECORD_TOKENS,
+            f"max_blocks must be at least 1, and with max_length make up at most {MAX_RECORD_TOKENS} tokens",
+        )
+        require(isinstance(self.per_token, bool), "per_token must be true or false")
         require(_is_number(self.label_smoothing) and 0 <= self.label_smoothing < 1, "label_smoothing must be in [0, 1)")
         repeat = self.repeat_cosine
         require(repeat is None or (_is_number(repeat) and 0 < repeat <= 1), "repeat_cosine must be in (0, 1] or null")
@@ -161,7 +182,15 @@ class ModelFolder:
             ) from error
         valuation = Valuation.from_json(contents["valuation.json"], str(path / "valuation.json"))
         tokenizer.no_padding()
-        tokenizer.enable_truncation(valuation.max_length)
+        if valuation.max_length <= tokenizer.num_special_tokens_to_add(False):
+            raise ModelError(f"{path / 'valuation.json'}: max_length leaves no room beside the special tokens.")
+        causal = architecture in CAUSAL
+        if causal == bool(valuation.labels):
+            wanted = "no labels" if causal else "labels"
+            raise ModelError(f"{path / 'valuation.json'}: a {architecture} needs {wanted}; ask the buyer.")
+        # one token of overlap, so that a block's first token is predicted by the block before
+        overlap = int(causal and tokenizer.num_special_tokens_to_add(False) == 0)
+        tokenizer.enable_truncation(valuation.max_length, stride=overlap)
         folder = ModelFolder(
             path=path,
             architecture=architecture,
@@ -173,6 +202,16 @@ class ModelFolder:
         folder._check_weights()
         folder._check_tokens()
         return folder
+
+    @property
+    def causal(self) -> bool:
+        """Whether it is a language model, whose records have no labels."""
+        return self.architecture in CAUSAL
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of tokens the model knows."""
+        return int(_configuration(self.architecture, self.config).vocab_size)
 
     @property
     def pad_token(self) -> int:
@@ -189,6 +228,7 @@ class ModelFolder:
         model = _build(self.architecture, self.config, len(self.valuation.labels), str(self.path))
         copy_tensors(model, self._tensors(_BASE))
         self.apply_checkpoint(model, 0)
+        model.config.use_cache = False  # keys and values are read once
         return model.train(False).requires_grad_(False)
 
     def load_checkpoint(self, index: int) -> nn.Module:
@@ -211,9 +251,16 @@ class ModelFolder:
             raise ModelError(f"{self.path} has {self.checkpoints} checkpoints; there is no number {index}.")
         return self._tensors(_checkpoint_name(index))
 
-    def tokenize(self, records: Sequence[Record]) -> list[list[int]]:
-        """Token ids of each record, truncated to ``max_length``, in the order given."""
-        return [encoding.ids for encoding in self.tokenizer.encode_batch([record.text for record in records])]
+    def tokenize(self, records: Sequence[Record]) -> list[list[list[int]]]:
+        """Token ids of each record in the order given: 1 to ``max_blocks`` blocks of at most ``max_length``."""
+        blocks = self.valuation.max_blocks
+        encodings = self.tokenizer.encode_batch([record.text for record in records])
+        return [
+            [encoding.ids, *(block.ids for block in encoding.overflowing[: blocks - 1])]
+            if blocks > 1
+            else [encoding.ids]
+            for encoding in encodings
+        ]
 
     def _tensors(self, name: str) -> dict[str, Tensor]:
         tensors: dict[str, Tensor] = {}
@@ -227,7 +274,7 @@ class ModelFolder:
 
     def _check_tokens(self) -> None:
         """Token ids and positions against the embedding tables they index."""
-        config = _classes(self.architecture)[0](**_kept(self.config))
+        config = _configuration(self.architecture, self.config)
         vocabulary = int(getattr(config, "vocab_size", 0))
         # models with relative positions alone have no such table
         positions = int(getattr(config, "max_position_embeddings", MAX_LENGTH))
@@ -254,7 +301,7 @@ class ModelFolder:
                     raise ModelError(f"{where}: the {self.architecture} has no tensor {key}; ask the buyer.")
                 if shape != wanted[key]:
                     raise ModelError(f"{where}: tensor {key} has shape {shape}, not {wanted[key]}; ask the buyer.")
-            if name == _BASE and (missing := sorted(wanted.keys() - shapes.keys())):
+            if name == _BASE and (missing := sorted(_untied(skeleton) - shapes.keys())):
                 raise ModelError(f"{where} lacks tensor {missing[0]} and {len(missing) - 1} more; ask the buyer.")
         linear = set(linear_layers(skeleton))
         for layer in self.valuation.layers:
@@ -323,13 +370,14 @@ def write_model_folder(
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise ModelError(f"{path} is already in use; choose a folder that is empty or does not exist.")
     path.mkdir(parents=True, exist_ok=True)
-    settled = {**config, "num_labels": len(valuation.labels)}
+    settled = {**config, "num_labels": len(valuation.labels)} if valuation.labels else dict(config)
     (path / "config.json").write_text(json.dumps(settled, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     tokenizer.save(str(path / "tokenizer.json"), pretty=False)
     (path / "valuation.json").write_text(valuation.to_json(), encoding="utf-8")
-    save_file(_halved(model.state_dict()), path / _BASE)
-    for index, tensors in enumerate(checkpoints):
-        save_file(_halved(tensors), path / _checkpoint_name(index))
+    untied = _untied(model)
+    contents = {_BASE: model.state_dict(), **{_checkpoint_name(k): tensors for k, tensors in enumerate(checkpoints)}}
+    for name, tensors in contents.items():
+        save_file(_halved({key: tensor for key, tensor in tensors.items() if key in untied}), path / name)
     return ModelFolder.open(path)
 
 
@@ -350,7 +398,9 @@ def build_model(config: Mapping[str, Any], labels: int, where: str) -> nn.Module
 def _build(architecture: str, config: Mapping[str, Any], labels: int, where: str) -> nn.Module:
     config_class, model_class = _classes(architecture)
     # decoders find a text's last token by the padding id, which not every configuration names
-    settings = {**_kept(config), "pad_token_id": config.get("pad_token_id") or 0, "num_labels": labels}
+    settings = {**_kept(config), "pad_token_id": config.get("pad_token_id") or 0}
+    if labels:
+        settings["num_labels"] = labels
     try:
         return model_class(config_class(**settings))
     except Exception as error:
@@ -364,6 +414,15 @@ def _classes(architecture: str) -> tuple[type[PreTrainedConfig], type[PreTrained
     model_class: type[PreTrainedModel] = getattr(transformers, architecture)
     config_class: type[PreTrainedConfig] = model_class.config_class  # type: ignore[assignment]
     return config_class, model_class
+
+
+def _configuration(architecture: str, config: Mapping[str, Any]) -> PreTrainedConfig:
+    return _classes(architecture)[0](**_kept(config))
+
+
+def _untied(model: nn.Module) -> set[str]:
+    """Names of a model's own tensors: a head that shares the embeddings' weight is not stored twice."""
+    return {name for name, _ in [*model.named_parameters(), *model.named_buffers()]} & model.state_dict().keys()
 
 
 def _kept(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from tip_exchange.errors import DataError, InputError
 from tip_exchange.influence.curvature import DampedFisher
 from tip_exchange.influence.gradients import (
-    BATCH_TOKENS,
+    DEFAULT,
+    Compute,
     Progress,
     checkpoint_gradients,
     dimension,
@@ -30,6 +31,7 @@ from tip_exchange.influence.gradients import (
 from tip_exchange.influence.models import ModelFolder
 from tip_exchange.influence.records import Record, record_bytes
 from tip_exchange.influence.repeats import DistinctRecords
+from tip_exchange.influence.store import GradientStore
 
 Curvature = Literal["sampled", "empirical", "identity"]
 """Fisher with labels drawn from the model, Fisher with the records' own labels, or none."""
@@ -74,7 +76,7 @@ def buyer_query(
     damping: float = 1.0,
     theta: float = 0.0,
     label_seed: int = 0,
-    batch_tokens: int = BATCH_TOKENS,
+    compute: Compute = DEFAULT,
     progress: Progress | None = None,
 ) -> BuyerQuery:
     """The buyer's direction and clip norm, from its own records alone.
@@ -91,7 +93,7 @@ def buyer_query(
         theta: weight, at every checkpoint, of −weights beside the damped gradient, both at norm 1: it pays for records
             that agree with the model (docs/influence.md says when that helps).
         label_seed: seed of the sampled labels.
-        batch_tokens: size of a batch in tokens.
+        compute: where and how gradients are computed; in one process.
         progress: called with (records done, records in all), a record counting once for every checkpoint.
 
     Raises:
@@ -109,7 +111,7 @@ def buyer_query(
     for k in range(folder.checkpoints):
         points = generator.random(len(own)) if curvature == "sampled" else None
         true, drawn = checkpoint_gradients(
-            folder, k, own, seed, sampled=points, batch_tokens=batch_tokens, progress=_after(progress, k, folder, own)
+            folder, k, own, seed, sampled=points, compute=compute, progress=_after(progress, k, folder, own)
         )
         squared += np.einsum("nd,nd->n", true, true, dtype=np.float64)
         gradient = true[len(training) :].mean(axis=0, dtype=np.float64)
@@ -148,7 +150,8 @@ def mean_clipped_gradient(
     seed: bytes,
     clip_norm: float,
     *,
-    batch_tokens: int = BATCH_TOKENS,
+    store: GradientStore | None = None,
+    compute: Compute = DEFAULT,
     progress: Progress | None = None,
 ) -> SellerVector:
     """Mean over a seller's distinct records of g_i · min(1, C/‖g_i‖) / C.
@@ -161,23 +164,24 @@ def mean_clipped_gradient(
         records: the seller's, at least one.
         seed: 32 bytes, the order's projection seed.
         clip_norm: C of the order.
-        batch_tokens: size of a batch in tokens.
+        store: gradients kept from an earlier run or order, and to be kept; see :mod:`~tip_exchange.influence.store`.
+        compute: where and how gradients are computed.
         progress: called with (records done, records in all).
 
     Raises:
-        DataError: there are no records.
+        DataError: as :func:`~tip_exchange.influence.gradients.projected_gradients`.
         InputError: the clip norm is not a positive number.
+        StateError: the store cannot be written to; what is in it stays.
     """
     if not (np.isfinite(clip_norm) and clip_norm > 0):
         raise InputError(f"A clip norm must be a positive number, not {clip_norm}; take it from the order.")
-    order = canonical_order(records)
     d = dimension(folder)
     distinct = DistinctRecords(seed, d, folder.valuation.repeat_cosine)
     total = np.zeros(d)
     kept: list[int] = []
     clipped = 0
     blocks = projected_gradients(
-        folder, [records[i] for i in order], seed, batch_tokens=batch_tokens, progress=progress
+        folder, records, seed, order=canonical_order(records), store=store, compute=compute, progress=progress
     )
     for indices, rows in blocks:
         admitted = distinct.admit(rows)
@@ -186,7 +190,7 @@ def mean_clipped_gradient(
         scales = 1.0 / np.maximum(norms, clip_norm)
         total += scales @ rows
         clipped += int((norms > clip_norm).sum())
-        kept += [order[i] for i in indices[admitted]]
+        kept += indices[admitted].tolist()
     mean = total / len(kept)
     # rounding alone can lift the norm above 1, by less than 1e-6
     return SellerVector(mean / max(1.0, float(np.linalg.norm(mean))), tuple(kept), len(records), clipped)

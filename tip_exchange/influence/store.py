@@ -1,0 +1,133 @@
+"""Gradients kept on disk, so that a killed valuation goes on, and a second order on the same model costs nothing.
+
+::
+
+    <folder>/key.json       what the rows are of; another key is another store
+    <folder>/rows.f32       float32 (n, d), sparse until written
+    <folder>/crc.u32        uint32 (n,), CRC-32 of each row; 0 where there is none yet
+
+A row counts only if its checksum fits, so neither a kill nor a power cut between two writes needs any repair: what is
+damaged is computed again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import mmap
+import os
+import shutil
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tip_exchange.errors import StateError
+from tip_exchange.files import write_atomic
+
+
+class GradientStore:
+    """Rows of n records by index. One process writes at a time.
+
+    Args:
+        folder: made if missing.
+        key: JSON of what fixes the rows: model, seed, records, number format.
+        count: n.
+        dimension: d.
+
+    Raises:
+        StateError: the folder holds something else, or the disk is full or not to be written to.
+    """
+
+    def __init__(self, folder: Path, key: Mapping[str, Any], count: int, dimension: int) -> None:
+        self.folder = folder
+        self._width = 4 * dimension
+        described = json.dumps({**key, "count": count, "dimension": dimension}, sort_keys=True).encode()
+        try:
+            if not (folder / "key.json").exists():
+                folder.mkdir(parents=True, exist_ok=True)
+                with (folder / "rows.f32").open("wb") as file:
+                    file.truncate(count * self._width)
+                (folder / "crc.u32").write_bytes(bytes(4 * count))
+                write_atomic(folder / "key.json", described)
+            if (folder / "key.json").read_bytes() != described:
+                raise StateError(f"{folder} holds gradients of something else; remove it or choose another folder.")
+            os.utime(folder)
+            self._sums = np.memmap(folder / "crc.u32", dtype="<u4", mode="r+", shape=(count,))
+            self._file = (folder / "rows.f32").open("r+b", buffering=0)
+            self._map = mmap.mmap(self._file.fileno(), count * self._width, access=mmap.ACCESS_READ)
+        except (OSError, ValueError) as error:
+            raise StateError(f"{folder} is no usable store of gradients ({error}); remove it to begin anew.") from error
+
+    def read(self, indices: NDArray[np.intp]) -> NDArray[np.float32] | None:
+        """Float32 (n_b, d), or None if one of the rows is not there, or damaged."""
+        if not self._sums[indices].all():
+            return None
+        rows = np.frombuffer(self._map, dtype="<f4").reshape(-1, self._width // 4)[indices]
+        self._map.madvise(mmap.MADV_DONTNEED)  # else every page read would count as this process's memory
+        return rows if np.array_equal(_checksums(rows), self._sums[indices]) else None
+
+    def write(self, indices: NDArray[np.intp], rows: NDArray[np.float32]) -> None:
+        """Keep float32 (n_b, d) rows.
+
+        Raises:
+            StateError: the disk is full or fails; rows kept before stay.
+        """
+        stored = np.ascontiguousarray(rows, dtype="<f4")
+        try:
+            for index, row in zip(indices.tolist(), stored, strict=True):
+                # written, not mapped: on a full disk a mapping would kill the process
+                os.pwrite(self._file.fileno(), row.tobytes(), index * self._width)
+        except OSError as error:
+            free = shutil.disk_usage(self.folder).free
+            raise StateError(
+                f"cannot write to {self.folder} ({error.strerror}; {free >> 20} MiB free); make room, then run this "
+                "again: what is computed is kept"
+            ) from error
+        self._sums[indices] = _checksums(stored)
+
+    def held(self) -> int:
+        """Number of rows there."""
+        return int(np.count_nonzero(self._sums))
+
+
+def open_store(folder: Path, key: Mapping[str, Any], count: int, dimension: int, limit: int) -> GradientStore | None:
+    """The store for a key among others under one folder, room made by removing those used longest ago.
+
+    Args:
+        folder: of all stores.
+        key, count, dimension: see :class:`GradientStore`.
+        limit: bytes all stores may take; None is returned for rows that exceed it alone.
+
+    Raises:
+        StateError: as :class:`GradientStore`.
+    """
+    size = count * (4 * dimension + 4)
+    if size > limit:
+        return None
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+    others = [path for path in _stores(folder) if path.name != digest]
+    taken = size + sum(_size(path) for path in others)
+    for path in others:
+        if taken <= limit:
+            break
+        taken -= _size(path)
+        shutil.rmtree(path)
+    return GradientStore(folder / digest, key, count, dimension)
+
+
+def _stores(folder: Path) -> Sequence[Path]:
+    """Oldest use first."""
+    return sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime) if folder.exists() else []
+
+
+def _size(path: Path) -> int:
+    return sum(file.stat().st_size for file in path.iterdir())
+
+
+def _checksums(rows: NDArray[np.float32]) -> NDArray[np.uint32]:
+    # 0 means that there is no row, so a row whose sum is 0 is computed again: one in 2³²
+    return np.array([zlib.crc32(row.tobytes()) for row in rows], dtype=np.uint32)
