@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import save_file
 from tiny_models import LABELS, SEED, tiny_config, tiny_folder, tiny_records
 from torch import nn
 from torch.nn import functional
 from transformers.pytorch_utils import Conv1D
 
-from tip_exchange.errors import DataError
+from tip_exchange.errors import DataError, InputError
+from tip_exchange.influence.capture import LayerGradients
 from tip_exchange.influence.gradients import (
     Compute,
     checkpoint_dimension,
@@ -186,3 +188,101 @@ def test_no_records_is_a_data_error(tmp_path: Path) -> None:
     folder = tiny_folder(tmp_path / "m", [Layer("classifier")])
     with pytest.raises(DataError, match="no records"):
         next(projected_gradients(folder, [], SEED))
+
+
+def test_the_number_of_processes_does_not_change_a_bit(tmp_path: Path) -> None:
+    folder = tiny_folder(tmp_path / "m", PROJECTED, checkpoints=2)
+    records = tiny_records(40)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        alone = collected(folder, records, compute=Compute(batch_tokens=40))
+    finally:
+        torch.set_num_threads(threads)
+    together = collected(folder, records, compute=Compute(batch_tokens=40, processes=2))
+    assert alone.tobytes() == together.tobytes()
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried")]
+)
+def test_a_batch_too_large_for_memory_is_halved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    folder = tiny_folder(tmp_path / "m", PROJECTED)
+    records = tiny_records(23)
+    plain = collected(folder, records)
+    forward, sizes = LayerGradients.forward, []
+
+    def scarce(self: LayerGradients, **inputs: torch.Tensor) -> Any:
+        sizes.append(len(inputs["input_ids"]))
+        if sizes[-1] > 6:
+            raise error
+        return forward(self, **inputs)
+
+    monkeypatch.setattr(LayerGradients, "forward", scarce)
+    found = collected(folder, records)
+    np.testing.assert_allclose(found, plain, atol=2e-6 * np.abs(plain).max())
+    assert max(sizes) == 23
+    assert sum(size for size in sizes if size <= 6) == 23
+
+
+def test_a_record_too_large_for_memory_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tiny_folder(tmp_path / "m", PROJECTED)
+    records = [Record("eye", 0), Record("eye pain " * 5, 0), Record("burn", 0)]
+    forward = LayerGradients.forward
+
+    def scarce(self: LayerGradients, **inputs: torch.Tensor) -> Any:
+        if inputs["input_ids"].shape[1] > 5:
+            raise MemoryError
+        return forward(self, **inputs)
+
+    monkeypatch.setattr(LayerGradients, "forward", scarce)
+    with pytest.raises(DataError, match="Record 2, 10 tokens long, does not fit into memory"):
+        collected(folder, records)
+
+
+def test_another_error_of_the_model_is_not_taken_for_a_lack_of_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tiny_folder(tmp_path / "m", PROJECTED)
+
+    def broken(self: LayerGradients, **inputs: torch.Tensor) -> Any:
+        raise RuntimeError("shapes")
+
+    monkeypatch.setattr(LayerGradients, "forward", broken)
+    with pytest.raises(RuntimeError, match="shapes"):
+        collected(folder, tiny_records(4))
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_record_whose_loss_is_not_finite_is_named(tmp_path: Path, reverse: bool) -> None:
+    """Weights within range can overflow on one word alone; that its batch holds others does not blur it."""
+    folder = tiny_folder(tmp_path / "m", [Layer("bert.pooler.dense")])
+    model = folder.load_model()
+    base = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    eye = folder.tokenizer.token_to_id("eye")
+    base["bert.embeddings.word_embeddings.weight"][eye] = 3e38
+    save_file(base, folder.path / "base.safetensors")
+    save_file({"classifier.bias": base["classifier.bias"]}, folder.path / "checkpoint-00.safetensors")
+    records = [Record("burn", 0), Record("acute pain", 0), Record("left eye", 0), Record("of", 1)]
+    order = [3, 2, 1, 0] if reverse else None
+    with pytest.raises(DataError, match="The loss of record 3, or its gradient, is not finite"):
+        list(projected_gradients(ModelFolder.open(folder.path), records, SEED, order=order))
+
+
+def test_bfloat16_stays_close_and_gives_float32_rows(tmp_path: Path) -> None:
+    folder = tiny_folder(tmp_path / "m", PROJECTED, scale=2.0)
+    records = tiny_records(12)
+    exact, rough = collected(folder, records), collected(folder, records, compute=Compute(dtype="bfloat16"))
+    cosines = (exact * rough).sum(1) / np.linalg.norm(exact, axis=1) / np.linalg.norm(rough, axis=1)
+    assert cosines.min() > 0.99
+    assert not np.array_equal(exact, rough)
+
+
+@pytest.mark.parametrize("wrong", [{"batch_tokens": 0}, {"processes": 0}, {"device": "cuda"}])
+def test_computing_in_a_way_that_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
+    if "device" in wrong and torch.cuda.is_available():
+        pytest.skip("there is a CUDA device here")
+    with pytest.raises(InputError):
+        Compute(**wrong)

@@ -12,6 +12,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -334,7 +335,7 @@ _there: dict[str, Any] = {}
 """A worker process's gradients."""
 
 
-def _start(path: str, seed: bytes, compute: Compute) -> None:
+def _start(path: Path, seed: bytes, compute: Compute) -> None:
     torch.set_num_threads(1)
     _there["gradients"] = CheckpointGradients(ModelFolder.open(path), seed, compute)
 

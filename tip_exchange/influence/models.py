@@ -228,7 +228,6 @@ class ModelFolder:
         model = _build(self.architecture, self.config, len(self.valuation.labels), str(self.path))
         copy_tensors(model, self._tensors(_BASE))
         self.apply_checkpoint(model, 0)
-        model.config.use_cache = False  # keys and values are read once
         return model.train(False).requires_grad_(False)
 
     def load_checkpoint(self, index: int) -> nn.Module:
@@ -398,7 +397,8 @@ def build_model(config: Mapping[str, Any], labels: int, where: str) -> nn.Module
 def _build(architecture: str, config: Mapping[str, Any], labels: int, where: str) -> nn.Module:
     config_class, model_class = _classes(architecture)
     # decoders find a text's last token by the padding id, which not every configuration names
-    settings = {**_kept(config), "pad_token_id": config.get("pad_token_id") or 0}
+    # keys and values are read once, so that no decoder need keep them
+    settings = {**_kept(config), "pad_token_id": config.get("pad_token_id") or 0, "use_cache": False}
     if labels:
         settings["num_labels"] = labels
     try:

@@ -57,8 +57,8 @@ class GradientStore:
                 raise StateError(f"{folder} holds gradients of something else; remove it or choose another folder.")
             os.utime(folder)
             self._sums = np.memmap(folder / "crc.u32", dtype="<u4", mode="r+", shape=(count,))
-            self._file = (folder / "rows.f32").open("r+b", buffering=0)
-            self._map = mmap.mmap(self._file.fileno(), count * self._width, access=mmap.ACCESS_READ)
+            with (folder / "rows.f32").open("rb") as file:
+                self._map = mmap.mmap(file.fileno(), count * self._width, access=mmap.ACCESS_READ)
         except (OSError, ValueError) as error:
             raise StateError(f"{folder} is no usable store of gradients ({error}); remove it to begin anew.") from error
 
@@ -78,9 +78,11 @@ class GradientStore:
         """
         stored = np.ascontiguousarray(rows, dtype="<f4")
         try:
-            for index, row in zip(indices.tolist(), stored, strict=True):
-                # written, not mapped: on a full disk a mapping would kill the process
-                os.pwrite(self._file.fileno(), row.tobytes(), index * self._width)
+            # written, not mapped: on a full disk a mapping would kill the process
+            with (self.folder / "rows.f32").open("r+b", buffering=0) as file:
+                for index, row in zip(indices.tolist(), stored, strict=True):
+                    file.seek(index * self._width)
+                    file.write(row.tobytes())
         except OSError as error:
             free = shutil.disk_usage(self.folder).free
             raise StateError(
