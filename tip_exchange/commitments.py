@@ -50,6 +50,15 @@ def order_id(chain_id: int, escrow: str, terms: Terms, nonce: int) -> bytes:
     return keccak(encode(types, [chain_id, escrow, terms.buyer, nonce, order_hash(terms)]))
 
 
+def projection_seed(model_hash: bytes) -> bytes:
+    """Seed of the projections under a model, 32 bytes.
+
+    It follows from the model, so that gradients taken for one order serve the next on the same model; it is as public
+    as the model, and nothing secret hangs on it.
+    """
+    return keccak(b"tip_exchange projection seed 1" + model_hash)
+
+
 def submissions_hash(previous: bytes, seller: str, reply_hash: bytes, pad_hash: bytes, data_root: bytes) -> bytes:
     """The next link of the chain of submissions that an attestation commits to; the first ``previous`` is 32 zeros."""
     types = ["bytes32", "address", "bytes32", "bytes32", "bytes32"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,18 +12,21 @@ from tiny_models import LABELS, SEED, tiny_folder, tiny_records
 from torch.nn import functional
 
 from tip_exchange.errors import DataError, InputError
+from tip_exchange.influence.capture import LayerGradients
 from tip_exchange.influence.curvature import DampedFisher
 from tip_exchange.influence.gradients import (
-    Compute,
     checkpoint_dimension,
     dimension,
     projected_gradients,
     projected_weights,
 )
+from tip_exchange.influence.kronecker import EigenvalueCorrected, KroneckerFactored, KroneckerFactors
 from tip_exchange.influence.layers import Layer
 from tip_exchange.influence.models import ModelFolder
+from tip_exchange.influence.projection import SeededProjections
 from tip_exchange.influence.records import Record
 from tip_exchange.influence.repeats import DistinctRecords
+from tip_exchange.influence.settings import Compute, Curvature, QueryRecipe
 from tip_exchange.influence.valuation import buyer_query, canonical_order, clip_norm, mean_clipped_gradient
 
 FULL = (Layer("bert.pooler.dense", bias=True), Layer("classifier", bias=True))
@@ -57,10 +61,10 @@ def test_curvature_that_cannot_be_divided_by_is_refused(gradients: np.ndarray, d
 
 
 @pytest.mark.parametrize("curvature", ["sampled", "empirical", "identity"])
-def test_the_query_is_the_explicit_formula(tmp_path: Path, curvature: str) -> None:
+def test_the_query_is_the_explicit_formula(tmp_path: Path, curvature: Curvature) -> None:
     folder = tiny_folder(tmp_path / "m", LOW, checkpoints=2)
     training, validation = tiny_records(20, seed=1), tiny_records(8, seed=2)
-    query = buyer_query(folder, training, validation, SEED, curvature=curvature, damping=0.5, label_seed=7)  # type: ignore[arg-type]
+    query = buyer_query(folder, training, validation, SEED, recipe=QueryRecipe(curvature, 0.5, label_seed=7))
     own = [*training, *validation]
     rows = ordered(folder, own)
     d = checkpoint_dimension(folder)
@@ -85,6 +89,43 @@ def test_the_query_is_the_explicit_formula(tmp_path: Path, curvature: str) -> No
     assert query.clip_norm == pytest.approx(np.percentile(norms, 99), rel=1e-5)
 
 
+@pytest.mark.parametrize("curvature", ["kfac", "ekfac"])
+def test_kronecker_factors_are_those_of_the_drawn_gradients_alone(tmp_path: Path, curvature: Curvature) -> None:
+    folder = tiny_folder(tmp_path / "m", LOW, checkpoints=2)
+    training, validation = tiny_records(20, seed=1), tiny_records(8, seed=2)
+    own = [*training, *validation]
+    query = buyer_query(folder, training, validation, SEED, recipe=QueryRecipe(curvature, 0.5, label_seed=7))
+    generator, parts = np.random.default_rng(7), []
+    for k in range(2):
+        points = generator.random(len(own))
+        factors = KroneckerFactors(LOW)
+        model = folder.load_checkpoint(k)
+        watched = LayerGradients(model, LOW, SeededProjections(SEED, str(k)), factors.observe)
+        rows = []
+        for record, point in zip(own, points, strict=True):
+            logits = watched.forward(input_ids=torch.tensor(folder.tokenize([record])[0])).logits
+            label = sampled(folder, k, record, point).label
+            rows.append(watched.gradients(functional.cross_entropy(logits, torch.tensor([label]))).numpy()[0])
+        d = checkpoint_dimension(folder)
+        gradient = ordered(folder, validation)[:, k * d : (k + 1) * d].mean(0, dtype=np.float64)
+        divisor = (
+            KroneckerFactored(factors, 0.5)
+            if curvature == "kfac"
+            else EigenvalueCorrected(factors, np.stack(rows), 0.5)
+        )
+        parts.append(divisor.solve(gradient))
+    wanted = np.concatenate(parts)
+    np.testing.assert_allclose(query.direction, wanted / np.linalg.norm(wanted), atol=2e-4)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"damping": 0.0}, {"damping": float("nan")}, {"theta": -1.0}, {"curvature": "hessian"}]
+)
+def test_a_recipe_out_of_range_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(InputError):
+        QueryRecipe(**wrong)
+
+
 def ordered(folder: ModelFolder, records: list[Record]) -> np.ndarray:
     rows = np.empty((len(records), dimension(folder)), dtype=np.float32)
     for indices, block in projected_gradients(folder, records, SEED):
@@ -102,7 +143,9 @@ def sampled(folder: ModelFolder, checkpoint: int, record: Record, point: float) 
 def test_theta_adds_minus_the_projected_weights_at_every_checkpoint(tmp_path: Path) -> None:
     folder = tiny_folder(tmp_path / "m", LOW, checkpoints=2)
     training, validation = tiny_records(20, seed=1), tiny_records(8, seed=2)
-    without, with_theta = (buyer_query(folder, training, validation, SEED, theta=theta) for theta in (0.0, 0.5))
+    without, with_theta = (
+        buyer_query(folder, training, validation, SEED, recipe=QueryRecipe(theta=theta)) for theta in (0.0, 0.5)
+    )
     d = checkpoint_dimension(folder)
     parts = []
     for k in range(2):
@@ -110,15 +153,13 @@ def test_theta_adds_minus_the_projected_weights_at_every_checkpoint(tmp_path: Pa
         parts.append(part - 0.5 * np.linalg.norm(part) * weights / np.linalg.norm(weights))
     wanted = np.concatenate(parts)
     np.testing.assert_allclose(with_theta.direction, wanted / np.linalg.norm(wanted), atol=1e-6)
-    with pytest.raises(InputError, match="theta"):
-        buyer_query(folder, training, validation, SEED, theta=-1.0)
 
 
 def test_a_value_is_the_fall_of_validation_loss_by_finite_differences(tmp_path: Path) -> None:
     """Full rank, no curvature: a step along a seller's negative mean gradient lowers the loss by its value."""
     folder = tiny_folder(tmp_path / "m", FULL, repeat_cosine=None)
     validation, seller = tiny_records(12, seed=2), tiny_records(7, seed=3)
-    query = buyer_query(folder, tiny_records(5), validation, SEED, curvature="identity")
+    query = buyer_query(folder, tiny_records(5), validation, SEED, recipe=QueryRecipe("identity"))
     huge = 1e6  # no record is clipped
     vector = mean_clipped_gradient(folder, seller, SEED, huge)
     assert vector.clipped == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
@@ -13,12 +13,14 @@ from tip_exchange.cli.options import (
     Amount,
     Duration,
     Session,
+    compute_options,
     json_option,
     progress_bar,
     session_options,
     show,
 )
 from tip_exchange.errors import DataError
+from tip_exchange.influence.settings import Compute, Curvature, QueryRecipe
 from tip_exchange.types import BURN_ADDRESS, MAX_SELLERS, NATIVE_COIN
 
 
@@ -101,9 +103,37 @@ def train(
 @click.option("--seller", "sellers", type=Address(), multiple=True, help="Invite only these sellers (repeat).")
 @click.option("--token", type=Address(), default=NATIVE_COIN, help="ERC-20 to pay in instead of the chain's coin.")
 @click.option("--forfeit-to", type=Address(), default=BURN_ADDRESS, show_default=True)
+@click.option(
+    "--curvature",
+    type=click.Choice(get_args(Curvature)),
+    default="sampled",
+    show_default=True,
+    help="What the validation gradient is divided by.",
+)
+@click.option(
+    "--damping", type=float, default=1.0, show_default=True, help="In multiples of the curvature's mean eigenvalue."
+)
+@click.option(
+    "--theta",
+    type=float,
+    default=0.0,
+    show_default=True,
+    help="Weight of agreement with the model, against bad labels.",
+)
+@compute_options
 @session_options(wallet=True)
 def open_(
-    session: Session, name: str, model: Path, validation: Path, background: Path, as_json_output: bool, **terms: Any
+    session: Session,
+    name: str,
+    model: Path,
+    validation: Path,
+    background: Path,
+    curvature: Curvature,
+    damping: float,
+    theta: float,
+    compute: Compute,
+    as_json_output: bool,
+    **terms: Any,
 ) -> None:
     """Encrypt what you are looking for, publish query and model, lock the money."""
     from tip_exchange.roles import buyer as role
@@ -136,6 +166,8 @@ def open_(
             validation=validation,
             background=background,
             offer=role.Offer(**renamed),
+            recipe=QueryRecipe(curvature, damping, theta),
+            compute=compute,
             progress=progress,
         )
     result = {

@@ -11,14 +11,24 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.progress import Progress as Bar
+from rich.text import Text
 
 from tip_exchange.errors import StateError
+from tip_exchange.influence.settings import Compute
 
 if TYPE_CHECKING:
     from tip_exchange.chain.nodes import Kind, LocalNode
@@ -254,6 +264,36 @@ def session_options(*, wallet: bool = False, storage: bool = True) -> Callable[[
     return decorate
 
 
+def compute_options(command: F) -> F:
+    """Where and how gradients are computed; the command receives them as one :class:`Compute`."""
+
+    @functools.wraps(command)
+    def with_compute(
+        *args: Any,
+        batch_tokens: int,
+        device: Literal["auto", "cpu", "cuda"],
+        dtype: Literal["float32", "bfloat16"],
+        processes: int,
+        **rest: Any,
+    ) -> Any:
+        return command(*args, compute=Compute(batch_tokens, device, dtype, processes), **rest)
+
+    decorated: Any = with_compute
+    for option in (
+        click.option(
+            "--processes", type=click.IntRange(1), default=1, show_default=True, help="That compute gradients."
+        ),
+        click.option("--dtype", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True),
+        click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True),
+        click.option(
+            "--batch-tokens", type=click.IntRange(1), default=4096, show_default=True, help="Of a batch; bounds memory."
+        ),
+    ):
+        decorated = option(decorated)
+    result: F = decorated
+    return result
+
+
 def chain_folder() -> Path:
     """Where a local node keeps its log and says where it listens: shared by all homes of this user."""
     return Path(os.environ.get("TIP_CHAIN_FOLDER", Path.home() / ".tip_exchange" / "chain"))
@@ -275,13 +315,22 @@ def show(as_json_output: bool, value: dict[str, Any], text: str) -> None:
     click.echo(json.dumps(as_json(value), sort_keys=True) if as_json_output else text)
 
 
+class RateColumn(ProgressColumn):
+    """How many are done a second."""
+
+    def render(self, task: Task) -> Text:
+        """Nothing before two updates have come."""
+        return Text(f"{task.speed:.1f}/s" if task.speed else "", style="progress.data.speed")
+
+
 @contextmanager
 def progress_bar() -> Iterator[Progress]:
-    """Rich progress on standard error, one line a task, with time left; nothing when it is not a terminal."""
+    """Rich progress on standard error, one line a task, with rate and time left; nothing when it is not a terminal."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
+        RateColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )

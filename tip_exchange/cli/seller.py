@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from tip_exchange.cli.options import Address, Bytes32, Session, progress_bar, session_options, show
+from tip_exchange.cli.options import Address, Bytes32, Session, compute_options, progress_bar, session_options, show
+from tip_exchange.influence.settings import Compute
 
 
 @click.group()
@@ -22,13 +23,14 @@ def seller() -> None:
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     help="Your records: CSV, JSONL or Parquet with the columns the buyer's model names. They never leave this machine.",
 )
+@compute_options
 @session_options(wallet=True)
-def submit(session: Session, order: bytes, records: Path, as_json_output: bool) -> None:
+def submit(session: Session, order: bytes, records: Path, compute: Compute, as_json_output: bool) -> None:
     """Value your records blindly and commit to the padded reply."""
     from tip_exchange.roles import seller as role
 
     with progress_bar() as progress:
-        done = role.submit(session.market(), session.home, session.account(), order, records, progress)
+        done = role.submit(session.market(), session.home, session.account(), order, records, compute, progress)
     result = {
         "order_id": done.order_id,
         "given": done.given,

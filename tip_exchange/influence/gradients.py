@@ -1,7 +1,6 @@
 """Gradients of a model folder's records, streamed in batches of like length.
 
-Layers and checkpoints are concatenated (TracIn, TRAK). How they are computed (:class:`Compute`) does not change what
-they are, beyond rounding.
+Layers and checkpoints are concatenated (TracIn, TRAK).
 """
 
 from __future__ import annotations
@@ -10,24 +9,26 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from tip_exchange.errors import DataError, InputError
+from tip_exchange.errors import DataError
 from tip_exchange.influence.batches import Batch, plan
 from tip_exchange.influence.capture import LayerGradients
-from tip_exchange.influence.layers import layer_dimension
+from tip_exchange.influence.kronecker import KroneckerFactors
+from tip_exchange.influence.layers import Layer, layer_dimension
 from tip_exchange.influence.losses import Predictions, drawn_loss, own_loss, predictions
 from tip_exchange.influence.models import ModelFolder, copy_tensors
 from tip_exchange.influence.projection import SeededProjections
 from tip_exchange.influence.records import Record
+from tip_exchange.influence.settings import STANDARD, Compute
 from tip_exchange.influence.store import GradientStore
 
 Progress = Callable[[int, int], None]
@@ -39,40 +40,6 @@ Block = tuple[NDArray[np.intp], NDArray[np.float32]]
 _Result = TypeVar("_Result")
 
 _LOGITS = 1 << 26  # most logits of a language model's batch: 256 MiB, of which a few copies are alive at a time
-
-
-@dataclass(frozen=True, slots=True)
-class Compute:
-    """Where and how gradients are computed.
-
-    Args:
-        batch_tokens: tokens of a batch, padding included; bounds memory. Halved by itself where memory runs out.
-        device: ``auto`` is a CUDA device where there is one, else the CPU.
-        dtype: of weights and activations; rows and losses are float32 either way.
-        processes: each with a model of its own, and with one thread where there are several. Their number does not
-            change a bit of the result; the number of threads of one process may change its last bits.
-    """
-
-    batch_tokens: int = 4096
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    processes: int = 1
-
-    def __post_init__(self) -> None:
-        if self.batch_tokens < 1 or self.processes < 1:
-            raise InputError("A batch needs at least one token, and at least one process must compute; give 1 or more.")
-        if self.device == "cuda" and not torch.cuda.is_available():
-            raise InputError("There is no usable CUDA device here; compute on the CPU instead.")
-
-    @property
-    def torch_device(self) -> torch.device:
-        """The device meant."""
-        if self.device == "auto":
-            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        return torch.device(self.device)
-
-
-DEFAULT = Compute()
 
 
 def dimension(folder: ModelFolder) -> int:
@@ -93,10 +60,16 @@ class CheckpointGradients:
         seed: 32 bytes, the order's projection seed.
         compute: where and how; ``processes`` is not looked at.
         checkpoints: which; None for all.
+        factors: observe the drawn gradients.
     """
 
     def __init__(
-        self, folder: ModelFolder, seed: bytes, compute: Compute, checkpoints: Sequence[int] | None = None
+        self,
+        folder: ModelFolder,
+        seed: bytes,
+        compute: Compute,
+        checkpoints: Sequence[int] | None = None,
+        factors: KroneckerFactors | None = None,
     ) -> None:
         chosen = range(folder.checkpoints) if checkpoints is None else checkpoints
         self._folder = folder
@@ -105,7 +78,10 @@ class CheckpointGradients:
         self._tensors = [folder.checkpoint_tensors(k) for k in chosen]
         # projections are drawn afresh for every checkpoint, so that their errors average out
         layers = folder.valuation.layers
-        self._watched = [LayerGradients(self._model, layers, SeededProjections(seed, str(k))) for k in chosen]
+        observe = None if factors is None else self._observe
+        self._watched = [LayerGradients(self._model, layers, SeededProjections(seed, str(k)), observe) for k in chosen]
+        self._factors = factors
+        self._drawing = False
         self._current: int | None = None
 
     def rows(self, batch: Batch) -> NDArray[np.float32]:
@@ -146,7 +122,14 @@ class CheckpointGradients:
         watched, predicted, moved = self._forward(0, batch)
         loss = own_loss(predicted, moved, self._folder.valuation.label_smoothing)
         own = _by_record(watched.gradients(loss, keep=True), batch)
-        return own, _by_record(watched.gradients(drawn_loss(predicted, moved, points)), batch)
+        self._drawing = True
+        drawn = watched.gradients(drawn_loss(predicted, moved, points))
+        self._drawing = False
+        return own, _by_record(drawn, batch)
+
+    def _observe(self, layer: Layer, x: Tensor, delta: Tensor) -> None:
+        if self._drawing and self._factors is not None:
+            self._factors.observe(layer, x, delta)
 
     def _forward(self, index: int, batch: Batch) -> tuple[LayerGradients, Predictions, Batch]:
         self._switch(index)
@@ -167,7 +150,7 @@ def projected_gradients(
     *,
     order: Sequence[int] | None = None,
     store: GradientStore | None = None,
-    compute: Compute = DEFAULT,
+    compute: Compute = STANDARD,
     progress: Progress | None = None,
 ) -> Iterator[Block]:
     """Gradients of the records' losses at all checkpoints, concatenated. Memory does not grow with the records.
@@ -216,7 +199,8 @@ def checkpoint_gradients(
     seed: bytes,
     *,
     sampled: NDArray[np.float64] | None = None,
-    compute: Compute = DEFAULT,
+    factors: KroneckerFactors | None = None,
+    compute: Compute = STANDARD,
     progress: Progress | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Gradients at one checkpoint, held in memory, for the buyer's own records.
@@ -226,6 +210,7 @@ def checkpoint_gradients(
         checkpoint: which one.
         sampled: float64 (n,), uniform in [0, 1): each record's label, or its tokens, are in the second result the
             model's own prediction, drawn from these numbers. None leaves the second empty.
+        factors: observe the gradients of the second result.
 
     Returns:
         float32 (n, d_k) with the records' own labels, and float32 (n, d_k) with sampled ones (or (0, d_k)); rows in
@@ -235,7 +220,7 @@ def checkpoint_gradients(
     Raises:
         DataError: as :func:`projected_gradients`.
     """
-    here = CheckpointGradients(folder, seed, compute, [checkpoint])
+    here = CheckpointGradients(folder, seed, compute, [checkpoint], factors)
     d = checkpoint_dimension(folder)
     true = np.empty((len(records), d), dtype=np.float32)
     drawn = np.empty((0 if sampled is None else len(records), d), dtype=np.float32)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,21 +19,21 @@ from numpy.typing import NDArray
 from tip_exchange.errors import DataError, InputError
 from tip_exchange.influence.curvature import DampedFisher
 from tip_exchange.influence.gradients import (
-    DEFAULT,
-    Compute,
     Progress,
     checkpoint_gradients,
     dimension,
     projected_gradients,
     projected_weights,
 )
+from tip_exchange.influence.kronecker import EigenvalueCorrected, KroneckerFactored, KroneckerFactors
 from tip_exchange.influence.models import ModelFolder
 from tip_exchange.influence.records import Record, record_bytes
 from tip_exchange.influence.repeats import DistinctRecords
+from tip_exchange.influence.settings import STANDARD, Compute, QueryRecipe
 from tip_exchange.influence.store import GradientStore
 
-Curvature = Literal["sampled", "empirical", "identity"]
-"""Fisher with labels drawn from the model, Fisher with the records' own labels, or none."""
+DEFAULT = QueryRecipe()
+_DRAWN = ("sampled", "kfac", "ekfac")
 
 CLIP_PERCENTILE = 99.0
 MAX_FISHER_RECORDS = 2_000
@@ -72,11 +71,8 @@ def buyer_query(
     validation: Sequence[Record],
     seed: bytes,
     *,
-    curvature: Curvature = "sampled",
-    damping: float = 1.0,
-    theta: float = 0.0,
-    label_seed: int = 0,
-    compute: Compute = DEFAULT,
+    recipe: QueryRecipe = DEFAULT,
+    compute: Compute = STANDARD,
     progress: Progress | None = None,
 ) -> BuyerQuery:
     """The buyer's direction and clip norm, from its own records alone.
@@ -88,48 +84,63 @@ def buyer_query(
         training: what its checkpoints were trained on.
         validation: what it wants to do better on.
         seed: 32 bytes, the order's projection seed.
-        curvature: what the validation gradient is divided by.
-        damping: in multiples of the mean eigenvalue; see :mod:`tip_exchange.influence.curvature`.
-        theta: weight, at every checkpoint, of −weights beside the damped gradient, both at norm 1: it pays for records
-            that agree with the model (docs/influence.md says when that helps).
-        label_seed: seed of the sampled labels.
+        recipe: curvature, damping and θ.
         compute: where and how gradients are computed; in one process.
         progress: called with (records done, records in all), a record counting once for every checkpoint.
 
     Raises:
-        DataError: a set is empty, or the validation gradient vanishes.
-        InputError: the damping is not positive, or theta negative.
+        DataError: a set is empty, the validation gradient vanishes, or a record's gradient cannot be used.
+        InputError: every gradient is zero, so that there is no curvature.
     """
-    if not (np.isfinite(theta) and theta >= 0):
-        raise InputError(f"theta must be 0 or a positive number, not {theta}; 0 leaves the weights out.")
     if not training or not validation:
         raise DataError("The buyer needs at least one training and one validation record; give both files.")
     own = [*training, *validation]
-    generator = np.random.default_rng(label_seed)
+    generator = np.random.default_rng(recipe.label_seed)
     squared = np.zeros(len(own))
     parts = []
     for k in range(folder.checkpoints):
-        points = generator.random(len(own)) if curvature == "sampled" else None
+        points = generator.random(len(own)) if recipe.curvature in _DRAWN else None
+        factors = KroneckerFactors(folder.valuation.layers) if recipe.curvature in ("kfac", "ekfac") else None
         true, drawn = checkpoint_gradients(
-            folder, k, own, seed, sampled=points, compute=compute, progress=_after(progress, k, folder, own)
+            folder,
+            k,
+            own,
+            seed,
+            sampled=points,
+            factors=factors,
+            compute=compute,
+            progress=_after(progress, k, folder, own),
         )
         squared += np.einsum("nd,nd->n", true, true, dtype=np.float64)
         gradient = true[len(training) :].mean(axis=0, dtype=np.float64)
-        if curvature != "identity":
-            rows = drawn if curvature == "sampled" else true
-            if len(rows) > MAX_FISHER_RECORDS:
-                rows = rows[np.linspace(0, len(rows) - 1, MAX_FISHER_RECORDS).round().astype(np.intp)]
-            gradient = DampedFisher(rows, damping).solve(gradient)
-        if theta:
+        divisor = _curvature(recipe, drawn if recipe.curvature in _DRAWN else true, factors)
+        if divisor is not None:
+            gradient = divisor.solve(gradient)
+        if recipe.theta:
             weights = projected_weights(folder, k, seed)
-            size = float(np.linalg.norm(gradient))
-            gradient = gradient - theta * size * weights / max(float(np.linalg.norm(weights)), np.finfo(float).tiny)
+            size = recipe.theta * float(np.linalg.norm(gradient))
+            gradient = gradient - size * weights / max(float(np.linalg.norm(weights)), np.finfo(float).tiny)
         parts.append(gradient)
     direction = np.concatenate(parts)
     norm = float(np.linalg.norm(direction))
     if not (np.isfinite(norm) and norm > 0):
         raise DataError("The validation loss has no gradient at this model, so nothing can improve it; check the data.")
     return BuyerQuery(direction / norm, clip_norm(np.sqrt(squared)))
+
+
+def _curvature(
+    recipe: QueryRecipe, rows: NDArray[np.float32], factors: KroneckerFactors | None
+) -> DampedFisher | KroneckerFactored | EigenvalueCorrected | None:
+    """What the validation gradient of one checkpoint is divided by, from the buyer's gradients (n, d_k)."""
+    if recipe.curvature == "identity":
+        return None
+    if factors is None:
+        if len(rows) > MAX_FISHER_RECORDS:
+            rows = rows[np.linspace(0, len(rows) - 1, MAX_FISHER_RECORDS).round().astype(np.intp)]
+        return DampedFisher(rows, recipe.damping)
+    if recipe.curvature == "kfac":
+        return KroneckerFactored(factors, recipe.damping)
+    return EigenvalueCorrected(factors, rows, recipe.damping)
 
 
 def clip_norm(norms: NDArray[np.float64]) -> float:
@@ -151,7 +162,7 @@ def mean_clipped_gradient(
     clip_norm: float,
     *,
     store: GradientStore | None = None,
-    compute: Compute = DEFAULT,
+    compute: Compute = STANDARD,
     progress: Progress | None = None,
 ) -> SellerVector:
     """Mean over a seller's distinct records of g_i · min(1, C/‖g_i‖) / C.

@@ -20,13 +20,22 @@ from tip_exchange.chain.attestation import sign_attestation
 from tip_exchange.chain.events import Refunded
 from tip_exchange.chain.transactions import Journal, Receipt
 from tip_exchange.chain.wallets import LocalAccount
-from tip_exchange.commitments import canonical_json, file_digest, keccak, order_id, reply_commitment, sellers_root
+from tip_exchange.commitments import (
+    canonical_json,
+    file_digest,
+    keccak,
+    order_id,
+    projection_seed,
+    reply_commitment,
+    sellers_root,
+)
 from tip_exchange.encryption.decryption import decrypt
 from tip_exchange.encryption.keys import pack, unpack
 from tip_exchange.encryption.packing import fixed_point
 from tip_exchange.encryption.parameters import WIDE, parameter_set
 from tip_exchange.errors import InputError, IntegrityError, StateError, StorageError
 from tip_exchange.files import find_state, held, read_state, write_atomic
+from tip_exchange.influence.settings import Compute, QueryRecipe
 from tip_exchange.roles.market import Market, Progress, require_phase
 from tip_exchange.roles.publication import manifest, publish_model, read_model_records
 from tip_exchange.storage import BlobStore
@@ -109,6 +118,8 @@ def open_order(
     validation: Path,
     background: Path,
     offer: Offer,
+    recipe: QueryRecipe,
+    compute: Compute,
     progress: Progress,
 ) -> OpenedOrder:
     """Compute and encrypt the query, publish query and model, and lock the deposit.
@@ -122,6 +133,8 @@ def open_order(
         validation: records the buyer wants to do better on (CSV or JSONL).
         background: the buyer's own training records, for curvature and clipping.
         offer: the money and the windows.
+        recipe: how the query is made of the validation gradient.
+        compute: where and how gradients are computed; not part of the order.
 
     Raises:
         StateError: the name is taken by an order with other inputs.
@@ -134,6 +147,7 @@ def open_order(
         listing = manifest(model)
         inputs = {
             "offer": asdict(offer),
+            "recipe": {**asdict(recipe), "damping": str(recipe.damping), "theta": str(recipe.theta)},
             "model": keccak(listing).hex(),
             "validation": file_digest(validation).hex(),
             "background": file_digest(background).hex(),
@@ -145,7 +159,18 @@ def open_order(
         state = find_state(folder / "order.json")
         if state is None:
             state = _prepare(
-                market, folder, account, model, validation, background, offer, listing, inputs_hash, progress
+                market,
+                folder,
+                account,
+                model,
+                validation,
+                background,
+                offer,
+                recipe,
+                compute,
+                listing,
+                inputs_hash,
+                progress,
             )
         elif state["inputs_hash"] != inputs_hash:
             raise StateError(f"{folder} holds an order with other inputs; give this one another --name")
@@ -170,6 +195,8 @@ def _prepare(
     validation: Path,
     background: Path,
     offer: Offer,
+    recipe: QueryRecipe,
+    compute: Compute,
     listing: bytes,
     inputs_hash: str,
     progress: Progress,
@@ -182,7 +209,7 @@ def _prepare(
 
     decided = asdict(offer)
     del decided["sellers"]
-    not_known_yet, seed = b"\xff" * 32, secrets.token_bytes(32)
+    not_known_yet, seed = b"\xff" * 32, projection_seed(keccak(listing))
     draft = Terms(
         buyer=account.address,
         clipNorm=0,
@@ -204,6 +231,8 @@ def _prepare(
         read_model_records(folder_of_model, background),
         read_model_records(folder_of_model, validation),
         seed,
+        recipe=recipe,
+        compute=compute,
         progress=lambda done, total: progress("gradients", done, total),
     )
     encrypted = encrypt_query(fixed_point(query.direction, WIDE, "query"), WIDE)

@@ -30,9 +30,13 @@ from tip_exchange.encryption.wire import Query, decode_query, encode_reply, quer
 from tip_exchange.errors import InputError, StateError
 from tip_exchange.files import find_state, held, write_atomic
 from tip_exchange.influence.records import record_bytes
+from tip_exchange.influence.settings import Compute
 from tip_exchange.roles.market import Market, Progress, require_phase
 from tip_exchange.roles.publication import fetch_model, fetch_sellers, read_model_records
 from tip_exchange.types import CLIP_NORM_SCALE, OrderState, Phase, Terms
+
+GRADIENT_BYTES = 16 << 30
+"""Most bytes of gradients that a home keeps; those used longest ago make room, and more than this is never kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +61,18 @@ def submission_folder(home: Path, order_id: bytes, seller: str) -> Path:
 
 
 def submit(
-    market: Market, home: Path, account: LocalAccount, order_id: bytes, records: Path, progress: Progress
+    market: Market,
+    home: Path,
+    account: LocalAccount,
+    order_id: bytes,
+    records: Path,
+    compute: Compute,
+    progress: Progress,
 ) -> Submitted:
-    """Check the order's hashes, value ``records`` (CSV or JSONL) under encryption, and commit to the padded reply.
+    """Check the order's hashes, value ``records`` (a file) under encryption, and commit to the padded reply.
 
-    Run again after a kill it sends the same reply and pad; an order is answered once, whatever happens.
+    Run again after a kill it goes on with the gradients it has, and sends the same reply and pad; an order is answered
+    once, whatever happens. Gradients stay in ``<home>/gradients`` for the next order on the same model.
 
     Raises:
         StateError: the order no longer takes submissions, or was answered with other records.
@@ -85,7 +96,7 @@ def submit(
             require_phase(order, Phase.SUBMITTING)
         proof = _invitation(market, order.terms, account.address)
         if state is None:
-            state = _prepare(market, home, folder, order, account.address, records, records_hash, progress)
+            state = _prepare(market, home, folder, order, account.address, records, records_hash, compute, progress)
         reply_hash, reply = bytes.fromhex(state["reply_hash"]), (folder / "reply.bin").read_bytes()
         if reply_commitment(reply) != reply_hash:
             raise StateError(f"{folder / 'reply.bin'} is damaged; restore it from a copy")
@@ -120,23 +131,34 @@ def _prepare(
     seller: str,
     records: Path,
     records_hash: str,
+    compute: Compute,
     progress: Progress,
 ) -> dict[str, Any]:
     # torch and SEAL take seconds to load, and only this step needs them.
     from tip_exchange.encryption.scoring import new_pad, value_data_set
     from tip_exchange.influence.gradients import dimension
     from tip_exchange.influence.models import ModelFolder
+    from tip_exchange.influence.store import open_store
     from tip_exchange.influence.valuation import mean_clipped_gradient
 
     terms = order.terms
     model = ModelFolder.open(fetch_model(market.store, terms.modelHash, home))
     given = read_model_records(model, records)
-    query = checked_query(market, terms, dimension(model))
+    d = dimension(model)
+    query = checked_query(market, terms, d)
+    key = {
+        "model": terms.modelHash.hex(),
+        "seed": terms.projectionSeed.hex(),
+        "records": records_hash,
+        "dtype": compute.dtype,
+    }
     vector = mean_clipped_gradient(
         model,
         given,
         terms.projectionSeed,
         terms.clipNorm / CLIP_NORM_SCALE,
+        store=open_store(home / "gradients", key, len(given), d, GRADIENT_BYTES),
+        compute=compute,
         progress=lambda done, total: progress("gradients", done, total),
     )
     data = [given[index] for index in vector.kept]
