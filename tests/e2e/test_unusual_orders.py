@@ -43,6 +43,21 @@ def test_every_phase_of_an_honest_order_passes(exchange: Exchange) -> None:
     assert exchange.tip("auditor", "order", "show", exchange.order)["phase"] == "CLOSED"
 
 
+def test_a_second_order_on_the_same_model_costs_no_gradient(exchange: Exchange) -> None:
+    exchange.open()
+    exchange.submit("clinic")
+    (rows,) = (exchange.home("clinic") / "gradients").glob("*/rows.f32")
+    before, written = rows.read_bytes(), rows.stat().st_mtime_ns
+    exchange.open("again", "--theta", "0.5", "--curvature", "ekfac")
+    exchange.submit("clinic")
+    assert list((exchange.home("clinic") / "gradients").glob("*/rows.f32")) == [rows]
+    assert rows.stat().st_mtime_ns == written
+    assert any(before)
+    changed = exchange.run("buyer", *exchange.open_arguments("again", "--theta", "0.4", "--curvature", "ekfac"))
+    assert changed.status == 1
+    assert "holds an order with other inputs" in changed.err
+
+
 def test_an_order_without_sellers_is_refunded_whole(exchange: Exchange) -> None:
     exchange.open()
     exchange.advance("2d")
