@@ -199,6 +199,14 @@ def file_digest(path: Path) -> bytes:
         return hashlib.file_digest(file, "sha256").digest()
 
 
+def data_digest(path: Path) -> bytes:
+    """SHA-256 of a file, or of the names and SHA-256 of all plain files directly in a folder."""
+    if not path.is_dir():
+        return file_digest(path)
+    files = {entry.name: file_digest(entry).hex() for entry in path.iterdir() if entry.is_file()}
+    return hashlib.sha256(canonical_json(files)).digest()
+
+
 def check(what: str, expected: bytes, actual: bytes) -> None:
     """Raise IntegrityError unless the two hashes are equal; ``what`` names the object and its place."""
     if expected != actual:

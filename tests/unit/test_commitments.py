@@ -1,6 +1,7 @@
 """Laws of the hashes an order commits to."""
 
 from dataclasses import astuple, fields, replace
+from pathlib import Path
 
 import pytest
 from eth_abi.abi import encode
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tip_exchange import commitments
-from tip_exchange.commitments import keccak
+from tip_exchange.commitments import data_digest, file_digest, keccak, projection_seed
 from tip_exchange.errors import IntegrityError
 from tip_exchange.types import BURN_ADDRESS, NATIVE_COIN, Terms
 
@@ -122,3 +123,22 @@ def test_canonical_json_has_one_form() -> None:
     assert commitments.canonical_json({"b": 1, "a": "é"}) == '{"a":"é","b":1}'.encode()
     with pytest.raises(ValueError, match="JSON"):
         commitments.canonical_json(float("nan"))
+
+
+def test_data_in_a_folder_is_its_files_by_name_and_content(tmp_path: Path) -> None:
+    def folder(name: str, **files: bytes) -> Path:
+        (tmp_path / name).mkdir()
+        for file, content in files.items():
+            (tmp_path / name / file).write_bytes(content)
+        return tmp_path / name
+
+    one = data_digest(folder("one", a=b"1", b=b"2"))
+    assert one == data_digest(folder("turned", b=b"2", a=b"1"))
+    others = [folder("swapped", a=b"2", b=b"1"), folder("renamed", a=b"1", c=b"2"), folder("less", a=b"1")]
+    assert len({one, *map(data_digest, others)}) == 4
+    assert data_digest(tmp_path / "one" / "a") == file_digest(tmp_path / "one" / "a")
+
+
+def test_the_projection_seed_follows_from_the_model_and_from_nothing_else() -> None:
+    assert projection_seed(b"\x01" * 32) == projection_seed(b"\x01" * 32) != projection_seed(b"\x02" * 32)
+    assert len(projection_seed(bytes(32))) == 32

@@ -30,6 +30,7 @@ def buyer() -> None:
 
 
 _file = click.Path(path_type=Path, dir_okay=False, exists=True)
+_records = click.Path(path_type=Path, exists=True)
 _folder = click.Path(path_type=Path, file_okay=False, exists=True)
 _new_file = click.Path(path_type=Path, dir_okay=False)
 _new_folder = click.Path(path_type=Path, file_okay=False)
@@ -38,7 +39,7 @@ _new_folder = click.Path(path_type=Path, file_okay=False)
 @buyer.command()
 @click.option("--base", required=True, type=_folder, help="Hugging Face folder of a pretrained BERT, with safetensors.")
 @click.option(
-    "--records", required=True, type=_file, help="Your own training records (CSV, JSONL, Parquet: text, label)."
+    "--records", required=True, type=_records, help="Your own training records (CSV, JSONL, Parquet: text, label)."
 )
 @click.option("--labels", required=True, type=_file, help="Names of all classes, one a line; those you lack included.")
 @click.option(
@@ -83,8 +84,10 @@ def train(
 @buyer.command("open")
 @click.option("--name", required=True, help="Your own name for the order; the same name goes on after a kill.")
 @click.option("--model", required=True, type=_folder, help="Model folder (`tip buyer train`).")
-@click.option("--validation", required=True, type=_file, help="Records the model should do better on. Stays private.")
-@click.option("--background", required=True, type=_file, help="Your own training records. Stays private.")
+@click.option(
+    "--validation", required=True, type=_records, help="Records the model should do better on. Stays private."
+)
+@click.option("--background", required=True, type=_records, help="Your own training records. Stays private.")
 @click.option("--budget", required=True, type=Amount(), help="Split among the sellers by influence.")
 @click.option("--bond", required=True, type=Amount(), help="Lost, with the budget, if you never attest.")
 @click.option("--answer-fee", required=True, type=Amount(), help="For every valid answer, whatever its value.")

@@ -20,8 +20,8 @@ def seller() -> None:
 @click.option(
     "--records",
     required=True,
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help="Your records: CSV, JSONL or Parquet with the columns the buyer's model names. They never leave this machine.",
+    type=click.Path(path_type=Path, exists=True),
+    help="Your records, with the columns the buyer's model names: CSV, JSONL, Parquet, or a saved `datasets` folder.",
 )
 @compute_options
 @session_options(wallet=True)

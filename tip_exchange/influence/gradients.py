@@ -27,7 +27,6 @@ from tip_exchange.influence.kronecker import KroneckerFactors
 from tip_exchange.influence.layers import Layer, layer_dimension
 from tip_exchange.influence.losses import Predictions, drawn_loss, own_loss, predictions
 from tip_exchange.influence.models import ModelFolder, copy_tensors
-from tip_exchange.influence.projection import SeededProjections
 from tip_exchange.influence.records import Record
 from tip_exchange.influence.settings import STANDARD, Compute
 from tip_exchange.influence.store import GradientStore
@@ -80,7 +79,7 @@ class CheckpointGradients:
         # projections are drawn afresh for every checkpoint, so that their errors average out
         layers = folder.valuation.layers
         observe = None if factors is None else self._observe
-        self._watched = [LayerGradients(self._model, layers, SeededProjections(seed, str(k)), observe) for k in chosen]
+        self._watched = [LayerGradients(self._model, layers, folder.projections(seed, k), observe) for k in chosen]
         self._factors = factors
         self._drawing = False
         self._frozen = FrozenBlocks(

@@ -5,6 +5,7 @@
     config.json               Hugging Face configuration of an allow-listed architecture
     tokenizer.json            the tokenizer, as the ``tokenizers`` library writes it
     valuation.json            labels, length, layers and ranks: all a seller needs to compute the buyer's gradients
+    projections.safetensors   only with principal projections: a matrix for each checkpoint, layer and side
     base.safetensors          weights shared by every checkpoint
     checkpoint-00.safetensors …   tensors that differ from the base; one file for every checkpoint
 
@@ -20,10 +21,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
 import transformers
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
@@ -32,6 +35,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from tip_exchange.errors import ModelError
 from tip_exchange.influence.layers import Layer, layer_widths, linear_layers
+from tip_exchange.influence.projection import GivenProjections, Projections, SeededProjections
 from tip_exchange.influence.records import Record
 
 _SHIFTED_POSITIONS = ("Roberta", "XLMRoberta", "Camembert", "MPNet")
@@ -65,7 +69,11 @@ _MAX_CONFIG_INTEGER = 1 << 20
 _PICKLES = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz", ".h5", ".msgpack", ".onnx"}
 _JSON_FILES = ("config.json", "tokenizer.json", "valuation.json")
 _BASE = "base.safetensors"
+_PROJECTIONS = "projections.safetensors"
 _FORMAT = 1
+
+
+Projection = Literal["signs", "gaussian", "principal"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +84,9 @@ class Valuation:
     is read in at most ``max_blocks`` blocks of that length, and what is left is cut off. A record's loss is the mean
     over its blocks for a classifier and the sum over its tokens for a language model; ``per_token`` divides either by
     the record's number of tokens, so that long texts count no more than short ones. ``label_smoothing`` is that of the
-    loss whose gradient is taken. Records whose gradients have a cosine of ``repeat_cosine`` or more count once; None
-    counts all.
+    loss whose gradient is taken. ``projection`` says where projections come from: random signs or Gaussian numbers
+    from the order's seed, or the principal directions that the folder ships. Records whose gradients have a cosine of
+    ``repeat_cosine`` or more count once; None counts all.
     """
 
     labels: tuple[str, ...]
@@ -85,6 +94,7 @@ class Valuation:
     max_length: int = 64
     max_blocks: int = 1
     per_token: bool = False
+    projection: Projection = "signs"
     label_smoothing: float = 0.0
     repeat_cosine: float | None = 0.85
     text_column: str = "text"
@@ -132,6 +142,7 @@ class Valuation:
             f"max_blocks must be at least 1, and with max_length make up at most {MAX_RECORD_TOKENS} tokens",
         )
         require(isinstance(self.per_token, bool), "per_token must be true or false")
+        require(self.projection in get_args(Projection), f"projection must be one of {', '.join(get_args(Projection))}")
         require(_is_number(self.label_smoothing) and 0 <= self.label_smoothing < 1, "label_smoothing must be in [0, 1)")
         repeat = self.repeat_cosine
         require(repeat is None or (_is_number(repeat) and 0 < repeat <= 1), "repeat_cosine must be in (0, 1] or null")
@@ -199,7 +210,10 @@ class ModelFolder:
             checkpoints=sum(name.startswith("checkpoint-") for name in files),
             tokenizer=tokenizer,
         )
+        if (valuation.projection == "principal") != (_PROJECTIONS in files):
+            raise ModelError(f"{path} needs {_PROJECTIONS} with principal projections, and only then; ask the buyer.")
         folder._check_weights()
+        folder._check_projections()
         folder._check_tokens()
         return folder
 
@@ -217,6 +231,13 @@ class ModelFolder:
     def pad_token(self) -> int:
         """Id of the padding token; padded positions never reach a loss or a gradient."""
         return int(self.config.get("pad_token_id") or 0)
+
+    def projections(self, seed: bytes, checkpoint: int) -> Projections:
+        """The projections of one checkpoint: from an order's seed (32 bytes), or the folder's own."""
+        if self.valuation.projection == "principal":
+            matrices = {name: tensor.numpy() for name, tensor in self._tensors(_PROJECTIONS).items()}
+            return GivenProjections(matrices, str(checkpoint))
+        return SeededProjections(seed, str(checkpoint), self.valuation.projection)
 
     def skeleton(self) -> nn.Module:
         """The model without weights, on torch's ``meta`` device: names and shapes only."""
@@ -271,6 +292,24 @@ class ModelFolder:
                 tensors[key] = tensor
         return tensors
 
+    def _check_projections(self) -> None:
+        """Names and shapes of the folder's own projections."""
+        if self.valuation.projection != "principal":
+            return
+        skeleton = self.skeleton()
+        wanted = {}
+        for k in range(self.checkpoints):
+            for layer in self.valuation.layers:
+                width_in, width_out = layer_widths(skeleton, layer)
+                for side, rank, width in (("in", layer.rank_in, width_in), ("out", layer.rank_out, width_out)):
+                    if rank is not None:
+                        wanted[f"{k}/{layer.name}/{side}"] = (rank, width)
+        if (found := _shapes(self.path / _PROJECTIONS)) != wanted:
+            name = sorted(found.items() ^ wanted.items())[0][0]
+            raise ModelError(
+                f"{self.path / _PROJECTIONS}: {name} is missing, unknown or of wrong shape; ask the buyer."
+            )
+
     def _check_tokens(self) -> None:
         """Token ids and positions against the embedding tables they index."""
         config = _configuration(self.architecture, self.config)
@@ -312,7 +351,7 @@ class ModelFolder:
 
 
 def model_files(path: str | Path) -> list[str]:
-    """Names of a model folder's files in canonical order: the three JSON files, the base, the checkpoints.
+    """Names of a model folder's files in canonical order: JSON, projections if any, the base, the checkpoints.
 
     Raises:
         ModelError: the path is no folder, a file is missing, or there is one that does not belong.
@@ -328,7 +367,8 @@ def model_files(path: str | Path) -> list[str]:
         if suffix in {".py", ".pyc", ".so", ".dll"}:
             raise ModelError(f"{path / name} is code; a model folder must hold none, so refuse it or remove the file.")
     checkpoints = [name for name in found if name.startswith("checkpoint-")]
-    wanted = [*_JSON_FILES, _BASE, *map(_checkpoint_name, range(max(1, len(checkpoints))))]
+    optional = [name for name in (_PROJECTIONS,) if name in found]
+    wanted = [*_JSON_FILES, *optional, _BASE, *map(_checkpoint_name, range(max(1, len(checkpoints))))]
     for name in wanted:
         if name not in found:
             raise ModelError(f"{path} lacks {name}; a model folder needs {', '.join(wanted)}.")
@@ -351,6 +391,7 @@ def write_model_folder(
     tokenizer: Tokenizer,
     valuation: Valuation,
     checkpoints: Sequence[Mapping[str, Tensor]],
+    projections: Mapping[str, NDArray[np.float32]] | None = None,
 ) -> ModelFolder:
     """Write a model folder and open it again.
 
@@ -361,6 +402,7 @@ def write_model_folder(
         tokenizer: written as ``tokenizer.json``.
         valuation: written as ``valuation.json``.
         checkpoints: for each checkpoint the tensors that differ from the model's, by name.
+        projections: principal directions, see :mod:`tip_exchange.influence.principal`.
 
     Raises:
         ModelError: the folder is in use, or what was written does not pass :meth:`ModelFolder.open`.
@@ -377,6 +419,8 @@ def write_model_folder(
     contents = {_BASE: model.state_dict(), **{_checkpoint_name(k): tensors for k, tensors in enumerate(checkpoints)}}
     for name, tensors in contents.items():
         save_file(_halved({key: tensor for key, tensor in tensors.items() if key in untied}), path / name)
+    if projections is not None:
+        save_file({name: torch.from_numpy(matrix.copy()) for name, matrix in projections.items()}, path / _PROJECTIONS)
     return ModelFolder.open(path)
 
 

@@ -15,8 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tip_exchange.errors import InputError
+from tip_exchange.influence.batches import plan
+from tip_exchange.influence.capture import LayerGradients
 from tip_exchange.influence.kronecker import KroneckerFactors
 from tip_exchange.influence.layers import Layer
+from tip_exchange.influence.losses import own_loss, predictions
+from tip_exchange.influence.models import ModelFolder
+from tip_exchange.influence.projection import GivenProjections
+from tip_exchange.influence.records import Record
+
+_BATCH_TOKENS = 256  # gradients at full width are large
 
 
 def full_width(layers: Sequence[Layer]) -> tuple[Layer, ...]:
@@ -50,6 +58,35 @@ def principal_projections(
                 if rank > len(moment):
                     raise InputError(f"Layer {layer.name}: rank {rank} exceeds the {len(moment)} entries observed.")
                 found[f"{stream}/{layer.name}/{side}"] = _leading(moment, rank)
+    return found
+
+
+def fit_projections(folder: ModelFolder, records: Sequence[Record]) -> dict[str, NDArray[np.float32]]:
+    """Principal projections of all checkpoints, fitted on a buyer's records with their own labels.
+
+    Memory holds two moments of each layer, width² float64 each, and a small batch's gradients at full width.
+
+    Args:
+        folder: the model, with any projections.
+        records: at least one.
+
+    Returns:
+        For :func:`~tip_exchange.influence.models.write_model_folder`; see :func:`principal_projections`.
+
+    Raises:
+        DataError: there are no records.
+    """
+    found: dict[str, NDArray[np.float32]] = {}
+    for k in range(folder.checkpoints):
+        layers = full_width(folder.valuation.layers)
+        factors = KroneckerFactors(layers)
+        # no side has a rank, so no projection is asked for
+        watched = LayerGradients(folder.load_checkpoint(k), layers, GivenProjections({}), factors.observe)
+        for batch in plan(folder, records, _BATCH_TOKENS):
+            logits = watched.forward(input_ids=batch.ids, attention_mask=batch.mask).logits
+            predicted = predictions(logits, batch, folder.causal)
+            watched.gradients(own_loss(predicted, batch, folder.valuation.label_smoothing))
+        found |= principal_projections(factors, folder.valuation.layers, str(k))
     return found
 
 

@@ -22,7 +22,7 @@ from tip_exchange.chain.transactions import Journal, Receipt
 from tip_exchange.chain.wallets import LocalAccount
 from tip_exchange.commitments import (
     canonical_json,
-    file_digest,
+    data_digest,
     keccak,
     order_id,
     projection_seed,
@@ -130,7 +130,7 @@ def open_order(
     Args:
         name: local name of the order, a plain file name.
         model: model folder (``tip buyer train`` or :func:`tip_exchange.influence.training.train_buyer_models`).
-        validation: records the buyer wants to do better on (CSV or JSONL).
+        validation: records the buyer wants to do better on.
         background: the buyer's own training records, for curvature and clipping.
         offer: the money and the windows.
         recipe: how the query is made of the validation gradient.
@@ -149,8 +149,8 @@ def open_order(
             "offer": asdict(offer),
             "recipe": {**asdict(recipe), "damping": str(recipe.damping), "theta": str(recipe.theta)},
             "model": keccak(listing).hex(),
-            "validation": file_digest(validation).hex(),
-            "background": file_digest(background).hex(),
+            "validation": data_digest(validation).hex(),
+            "background": data_digest(background).hex(),
             "buyer": account.address,
             "chain": market.escrow.chain_id,
             "escrow": market.escrow.address,

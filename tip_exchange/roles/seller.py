@@ -18,6 +18,7 @@ from tip_exchange.chain.wallets import LocalAccount
 from tip_exchange.commitments import (
     canonical_json,
     check,
+    data_digest,
     data_root,
     keccak,
     pad_commitment,
@@ -89,7 +90,7 @@ def submit(
                 f"{account.address} has answered order 0x{order_id.hex()}, but {folder} is gone; restore it, "
                 "the pad it holds is needed to reveal"
             )
-        records_hash = keccak(records.read_bytes()).hex()
+        records_hash = data_digest(records).hex()
         if state is not None and state["records_hash"] != records_hash:
             raise StateError(f"order 0x{order_id.hex()} was answered with other records; an order is answered once")
         if not submitted:
