@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 import torch
+from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
 from tiny_models import LABELS, SEED, WORDS, tiny_config, tiny_records, tiny_tokenizer
 from tokenizers import Tokenizer
 from tokenizers.processors import TemplateProcessing
 from torch.nn import functional
 
+from tip_exchange.cli.buyer import train
 from tip_exchange.errors import DataError, ModelError
 from tip_exchange.influence import tuning
 from tip_exchange.influence.gradients import dimension
@@ -354,3 +356,47 @@ def copied(base: Path, path: Path) -> Path:
     for file in base.iterdir():
         (path / file.name).write_bytes(file.read_bytes())
     return path
+
+
+def run_train(tmp_path: Path, base: Path, records: str, labels: str | None, *more: str) -> dict[str, Any]:
+    (tmp_path / "records.jsonl").write_text(records)
+    arguments = ["--base", str(base), "--records", str(tmp_path / "records.jsonl"), "--out", str(tmp_path / "m")]
+    if labels is not None:
+        (tmp_path / "labels.txt").write_text(labels)
+        arguments += ["--labels", str(tmp_path / "labels.txt")]
+    arguments += ["--checkpoints", "2", "--rank", "4", "--max-length", "12", "--json", *more]
+    answer = CliRunner().invoke(train, arguments, catch_exceptions=False)
+    assert answer.exit_code == 0, answer.output
+    return dict(json.loads(answer.stdout))
+
+
+def test_the_command_trains_a_classifier_with_labels_and_a_language_model_without(base: Path, tmp_path: Path) -> None:
+    lines = "".join(json.dumps({"text": r.text, "label": LABELS[r.label]}) + "\n" for r in tiny_records(12))
+    for name, folder, labels in (
+        ("classifier", base, "\n".join(LABELS)),
+        ("language", write_base(tmp_path / "base", "GPT2LMHeadModel"), None),
+    ):
+        (tmp_path / name).mkdir()
+        told = run_train(tmp_path / name, folder, lines, labels, "--seed", "7")
+        made = ModelFolder.open(tmp_path / name / "m")
+        assert told == {
+            "model": str(made.path), "records": 12, "checkpoints": 2, "dimension": dimension(made)
+        }  # fmt: skip
+        assert made.causal == (labels is None)
+        assert made.valuation.max_length == 12
+
+
+@pytest.mark.parametrize(
+    ("labels", "sentence"),
+    [
+        ("injury\nother\n", r"records\.jsonl, line 2: the model does not know the label 'organ'"),
+        ("injury\n", "must name two classes or more"),
+        ("injury\norgan\ninjury\n", "none twice"),
+        ("", "must name two classes or more"),
+    ],
+)
+def test_labels_that_do_not_serve_are_refused(base: Path, tmp_path: Path, labels: str, sentence: str) -> None:
+    records = '{"text": "burn", "label": "injury"}\n{"text": "eye", "label": "organ"}\n'
+    with pytest.raises(DataError, match=sentence):
+        run_train(tmp_path, base, records, labels)
+    assert not (tmp_path / "m").exists()

@@ -37,11 +37,20 @@ _new_folder = click.Path(path_type=Path, file_okay=False)
 
 
 @buyer.command()
-@click.option("--base", required=True, type=_folder, help="Hugging Face folder of a pretrained BERT, with safetensors.")
 @click.option(
-    "--records", required=True, type=_records, help="Your own training records (CSV, JSONL, Parquet: text, label)."
+    "--base", required=True, type=_folder, help="Hugging Face folder: config.json, tokenizer.json, model.safetensors."
 )
-@click.option("--labels", required=True, type=_file, help="Names of all classes, one a line; those you lack included.")
+@click.option(
+    "--records",
+    required=True,
+    type=_records,
+    help="Your own training records (CSV, JSONL, Parquet, saved dataset: text, label).",
+)
+@click.option(
+    "--labels",
+    type=_file,
+    help="Names of all classes, one a line; those you lack included. Without it a language model is trained.",
+)
 @click.option(
     "--out",
     required=True,
@@ -53,19 +62,36 @@ _new_folder = click.Path(path_type=Path, file_okay=False)
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the first checkpoint.")
 @click.option("--rank", type=click.IntRange(1, 1024), default=16, show_default=True, help="Rank of the projections.")
+@click.option(
+    "--max-length",
+    type=click.IntRange(3, 4096),
+    default=32,
+    show_default=True,
+    help="Most tokens of a text; the rest is cut off, yours and the sellers'.",
+)
 @json_option
 def train(
-    base: Path, records: Path, labels: Path, out: Path, checkpoints: int, seed: int, rank: int, as_json_output: bool
+    base: Path,
+    records: Path,
+    labels: Path | None,
+    out: Path,
+    checkpoints: int,
+    seed: int,
+    rank: int,
+    max_length: int,
+    as_json_output: bool,
 ) -> None:
-    """Fine-tune a BERT on your own records into a model folder that sellers can value against."""
+    """Fine-tune a model on your own records into a folder that sellers can value against.
+
+    With --labels a sequence classifier: BERT, RoBERTa, DistilBERT, GPT-2, Llama and two dozen other families.
+    Without, a causal language model such as GPT-2 or Llama, on the texts alone. The top layer and the head are
+    trained, the rest stays as it is.
+    """
     from tip_exchange.influence.gradients import dimension
     from tip_exchange.influence.records import read_records
-    from tip_exchange.influence.training import train_buyer_models
+    from tip_exchange.influence.training import Recipe, train_buyer_models
 
-    try:
-        names = [line.strip() for line in labels.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{labels} cannot be read as UTF-8 text ({error}); give one label a line") from error
+    names = [] if labels is None else _label_names(labels)
     own = read_records(records, names)
     with progress_bar() as progress:
         folder = train_buyer_models(
@@ -74,11 +100,22 @@ def train(
             names,
             out,
             seeds=range(seed, seed + checkpoints),
+            recipe=Recipe(max_length=max_length),
             rank=rank,
             progress=lambda done, total: progress("training checkpoints", done, total),
         )
     result = {"model": str(out), "records": len(own), "checkpoints": checkpoints, "dimension": dimension(folder)}
     show(as_json_output, result, f"{checkpoints} checkpoints in {out}; gradients have {result['dimension']} entries")
+
+
+def _label_names(path: Path) -> list[str]:
+    try:
+        names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read as UTF-8 text ({error}); give one label a line") from error
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise DataError(f"{path} must name two classes or more, one a line and none twice; it has {len(names)} lines")
+    return names
 
 
 @buyer.command("open")
