@@ -15,7 +15,9 @@ from safetensors.torch import load_file, save_file
 from tiny_models import LABELS, SEED, WORDS, tiny_config, tiny_records, tiny_tokenizer
 from tokenizers import Tokenizer
 from tokenizers.processors import TemplateProcessing
+from torch import nn
 from torch.nn import functional
+from transformers.pytorch_utils import Conv1D
 
 from tip_exchange.cli.buyer import train
 from tip_exchange.errors import DataError, ModelError
@@ -33,11 +35,15 @@ SEVERAL = (BERT, "DistilBertForSequenceClassification", "RobertaForSequenceClass
 SEVERAL += ("GPT2ForSequenceClassification", "LlamaForSequenceClassification", "GPT2LMHeadModel", "LlamaForCausalLM")
 
 
-def write_base(path: Path, architecture: str = BERT, **changes: Any) -> Path:
+def write_base(path: Path, architecture: str = BERT, layers: int = 2, **changes: Any) -> Path:
     """A pretrained folder as Hugging Face lays it out; a classifier's has no head, and names without the prefix."""
     path.mkdir(parents=True)
     torch.manual_seed(0)
-    config = {**tiny_config(architecture), **changes}
+    config = tiny_config(architecture)
+    config |= {key: layers for key in ("num_hidden_layers", "n_layer", "n_layers", "num_layers") if key in config}
+    if "attention_types" in config:
+        config["attention_types"] = [[["global"], layers]]
+    config |= changes
     causal = architecture in CAUSAL
     model = build_model(config, 0 if causal else 2, "base")
     prefix = str(model.base_model_prefix) + "."
@@ -69,7 +75,7 @@ def records_of(architecture: str, count: int, seed: int = 0) -> list[Record]:
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_base(tmp_path_factory.mktemp("base") / "bert", num_hidden_layers=3)
+    return write_base(tmp_path_factory.mktemp("base") / "bert", layers=3)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -165,7 +171,11 @@ def test_the_folder_holds_what_was_trained_and_what_it_started_from(base: Path, 
     name = "encoder.layer.0.output.dense.weight"
     frozen = folder.load_checkpoint(1).get_parameter(f"bert.{name}")
     assert torch.equal(frozen, tuner.model.get_parameter(f"bert.{name}"))
-    assert torch.equal(frozen, load_file(base / "model.safetensors")[name].half().float())
+    pretrained = {f"bert.{key}": tensor.half() for key, tensor in load_file(base / "model.safetensors").items()}
+    assert torch.equal(frozen, pretrained[f"bert.{name}"].float())
+    stored = load_file(folder.path / "base.safetensors")
+    assert all(torch.equal(stored[key], tensor) for key, tensor in pretrained.items() if key in stored)
+    assert not stored["classifier.weight"].any()
 
 
 def test_a_folders_bytes_follow_from_the_seeds(base: Path, tmp_path: Path) -> None:
@@ -193,6 +203,44 @@ def test_cached_states_and_the_first_token_give_the_whole_models_loss(base: Path
             float(loss), abs=1e-5
         )
         assert bool(hit) == (int(logits.argmax()) == record.label)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_running_frozen_blocks_once_changes_no_logit(architecture: str, tmp_path: Path) -> None:
+    folder = write_base(tmp_path / "base", architecture, layers=3)
+    weights = load_file(folder / "model.safetensors")
+    # wide enough that every block matters
+    save_file({name: t * (6.0 if t.dim() == 2 else 1.0) for name, t in weights.items()}, folder / "model.safetensors")
+    tuner = Tuner(folder, labels_of(architecture), RECIPE)
+    data = tuner.encode(records_of(architecture, 12))
+    tuner.fit(data, 1)
+    calls: list[bool] = []
+    for name, module in tuner.model.named_modules():
+        if name.endswith(".0"):
+            for part in module.modules():
+                if isinstance(part, (nn.Linear, Conv1D)):
+                    part.register_forward_hook(lambda *_: calls.append(True))
+    with torch.no_grad():
+        found = tuner._logits(data, range(12), None)
+        assert bool(calls) == ("Albert" in architecture), "frozen blocks are not run again"
+        for row, ids in zip(found, data.states, strict=True):
+            wanted = tuner.model(input_ids=ids[None]).logits[0]
+            seen = row if tuner.labels else row[: len(ids)]
+            torch.testing.assert_close(seen, wanted, atol=1e-4, rtol=1e-4)
+    assert calls
+
+
+def test_what_does_not_fit_is_run_anew_to_the_same_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_base(tmp_path / "base", "GPT2ForSequenceClassification")
+    recipe, records = replace(RECIPE, dropout=0.0, epochs=2), tiny_records(80)
+    kept = Tuner(folder, LABELS, recipe)
+    wanted = kept.fit(kept.encode(records), 1)
+    monkeypatch.setattr(tuning, "_HELD", 1)
+    short = Tuner(folder, LABELS, recipe)
+    found = short.fit(short.encode(records), 1)
+    assert 0 < len(short._known) <= 32 < len(kept._known)
+    for name in wanted:
+        torch.testing.assert_close(found[name], wanted[name], atol=2e-4, rtol=1e-3)
 
 
 @pytest.mark.parametrize("architecture", ["GPT2LMHeadModel", "LlamaForCausalLM"])
@@ -239,6 +287,7 @@ def test_dropout_acts_in_training_alone(tmp_path: Path) -> None:
     without, with_dropout = (tuner.fit(data, 1) for tuner in tuners)
     assert any(not torch.equal(without[name], with_dropout[name]) for name in without)
     assert torch.equal(tuners[1].losses(data)[0], tuners[1].losses(data)[0])
+    torch.manual_seed(77)
     state = torch.random.get_rng_state()
     tuners[1].fit(data, 1)
     assert torch.equal(torch.random.get_rng_state(), state), "others' random numbers are left alone"
@@ -318,6 +367,15 @@ def test_weights_that_overflow_or_special_tokens_that_leave_no_room_are_refused(
     tokenizer.save(str(other / "tokenizer.json"))
     with pytest.raises(ModelError, match="3 tokens leave no room beside the tokenizer's 3 special ones"):
         open_tuner(other, LABELS, replace(RECIPE, max_length=3))
+
+
+def test_a_language_model_must_bring_its_head(tmp_path: Path) -> None:
+    folder = write_base(tmp_path / "base", "LlamaForCausalLM")
+    weights = load_file(folder / "model.safetensors")
+    del weights["lm_head.weight"]
+    save_file(weights, folder / "model.safetensors")
+    with pytest.raises(ModelError, match=r"lm_head\.weight is missing"):
+        Tuner(folder, (), RECIPE)
 
 
 def test_a_recipe_that_trains_more_layers_than_there_are_is_refused(base: Path) -> None:

@@ -19,11 +19,13 @@ from tip_exchange.influence.models import CLASSIFIERS
 
 @dataclass(frozen=True)
 class TrainedPart:
-    """``frozen`` counts the lower blocks; ``modules`` and ``parameters`` are names, modules in the order of a pass.
+    """``blocks`` names the list of blocks, of which the lower ``frozen`` stay.
 
-    ``output`` is the layer whose outputs are the classes; None in a language model.
+    ``modules`` and ``parameters`` are names, modules in the order of a pass. ``output`` is the layer whose outputs are
+    the classes; None in a language model.
     """
 
+    blocks: str
     frozen: int
     modules: tuple[str, ...]
     parameters: tuple[str, ...]
@@ -50,7 +52,7 @@ def trained_part(model: PreTrainedModel, trained_layers: int, length: int) -> Tr
     )
     linear = [name for name in modules if name in linear_layers(model)]
     output = linear[-1] if type(model).__name__ in CLASSIFIERS else None
-    return TrainedPart(count - trained_layers, modules, parameters, output)
+    return TrainedPart(blocks, count - trained_layers, modules, parameters, output)
 
 
 def valued_layers(model: PreTrainedModel, trained_layers: int, rank: int) -> tuple[Layer, ...]:

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from tip_exchange.errors import DataError
+from tip_exchange.influence.frozen_blocks import FrozenBlocks
 from tip_exchange.influence.models import copy_tensors
 from tip_exchange.influence.pretrained import load_pretrained
 from tip_exchange.influence.records import Record
 from tip_exchange.influence.trained_part import trained_part
 
+_HELD = 1 << 28  # most numbers of texts' hidden states to hold: 1 GiB
 _LOGITS = 1 << 26  # most logits of a language model at a time: 256 MiB, of which a few copies are alive
 
 
@@ -78,6 +82,11 @@ class Tuner:
         self.config, self.model, self.tokenizer = loaded.config, loaded.model, loaded.tokenizer
         part = trained_part(self.model, self.recipe.trained_layers, self.recipe.max_length)
         self._frozen, self._trained = part.frozen, part.parameters
+        blocks = cast(nn.ModuleList, self.model.get_submodule(part.blocks))
+        self._below = FrozenBlocks(self.model, list(blocks), part.frozen) if part.frozen else None
+        self._known: dict[bytes, Tensor] = {}
+        """What the frozen blocks make of a text, by its token ids."""
+        self._held = 0
         self._dropouts = [
             module for name in part.modules if isinstance(module := self.model.get_submodule(name), nn.Dropout)
         ]
@@ -152,7 +161,18 @@ class Tuner:
         copy_tensors(self.model, self._initial)
 
     def _states(self, tokens: Sequence[Sequence[int]]) -> tuple[Tensor, ...]:
-        return tuple(torch.tensor(ids) for ids in tokens)
+        """Token ids; the frozen blocks are run once for each text as long as their results fit."""
+        states = tuple(torch.tensor(ids) for ids in tokens)
+        order = sorted(range(len(states)), key=lambda i: len(states[i]))
+        for start in range(0, len(order), 32):
+            rows = [i for i in order[start : start + 32] if states[i].numpy().tobytes() not in self._known]
+            if self._below is None or not rows or self._held > _HELD:
+                continue
+            hidden = self._below.outcome(*self._padded([states[i] for i in rows]))
+            self._held += hidden.numel()
+            for row, i in enumerate(rows):
+                self._known[states[i].numpy().tobytes()] = hidden[row, : len(states[i])].clone()
+        return states
 
     def _backward(self, data: EncodedRecords, rows: list[int], generator: torch.Generator) -> None:
         """Gradients of the mean loss of a batch: over records, or over a language model's predicted tokens."""
@@ -179,13 +199,24 @@ class Tuner:
     def _logits(self, data: EncodedRecords, rows: Sequence[int], generator: torch.Generator | None) -> Tensor:
         """Logits (len(rows), classes), or (len(rows), T, vocabulary); with a generator dropout is on."""
         states = [data.states[i] for i in rows]
-        padding = float(self.model.config.pad_token_id)
-        ids = nn.utils.rnn.pad_sequence(states, batch_first=True, padding_value=padding)
-        mask = torch.arange(ids.shape[1]) < torch.tensor([len(state) for state in states])[:, None]
+        known = [self._known.get(ids.numpy().tobytes()) for ids in states]
+        ids, mask = self._padded(states)
         for dropout in self._dropouts:
             dropout.train(generator is not None)
-        logits: Tensor = self.model(input_ids=ids, attention_mask=mask.long()).logits
+        short_cut: AbstractContextManager[None] = nullcontext()
+        held = [hidden for hidden in known if hidden is not None]
+        if self._below is not None and len(held) == len(states):
+            short_cut = self._below.passed_over(nn.utils.rnn.pad_sequence(held, batch_first=True))
+        with short_cut:
+            logits: Tensor = self.model(input_ids=ids, attention_mask=mask).logits
         return logits
+
+    def _padded(self, states: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Token ids and mask, int64 (B, T)."""
+        padding = float(self.model.config.pad_token_id)
+        ids = nn.utils.rnn.pad_sequence(list(states), batch_first=True, padding_value=padding)
+        mask = torch.arange(ids.shape[1]) < torch.tensor([len(state) for state in states])[:, None]
+        return ids, mask.long()
 
     def _parts(self, data: EncodedRecords, rows: Sequence[int]) -> Iterator[list[int]]:
         """The rows; of a language model as many at a time as memory for their logits allows."""
