@@ -2,7 +2,8 @@
 
 A layer's gradient at one record is Σ_t δ_t x_tᵀ over its positions t; only G = Σ_t (P_out δ_t)(P_in x_t)ᵀ is formed
 (LoGra, Choe et al., 2024). Parameters are frozen, so the backward pass computes activations' gradients alone. It ends
-at the lowest layers chosen, and each δ is projected as soon as it is known and then freed.
+at the lowest layers chosen, and each δ is projected as soon as it is known and then freed. Both projections have the
+model's dtype: a model in bfloat16 is multiplied in bfloat16, while sums over positions and rows stay float32.
 """
 
 from __future__ import annotations
@@ -70,8 +71,8 @@ class LayerGradients:
             full = weight.T if isinstance(module, Conv1D) else weight
             if tap.layer.bias:
                 full = torch.cat([full, self._model.get_parameter(tap.layer.name + ".bias")[:, None]], dim=1)
-            full = full if tap.project_in is None else full @ tap.project_in
-            parts.append((full if tap.project_out is None else tap.project_out.T @ full).float().flatten())
+            full = full if tap.project_in is None else full @ tap.project_in.T
+            parts.append((full if tap.project_out is None else tap.project_out @ full).float().flatten())
         return torch.cat(parts).cpu()
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
@@ -133,7 +134,7 @@ class LayerGradients:
             x = inputs[0].detach()
             if tap.layer.bias:
                 x = torch.cat([x, x.new_ones(*x.shape[:-1], 1)], dim=-1)
-            x = _positions(x if tap.project_in is None else x @ tap.project_in)
+            x = _projected(x, tap.project_in)
             if not output.requires_grad:
                 self._roots.append(output.requires_grad_())
             output.register_hook(lambda delta: self._receive(tap, x, delta))  # type: ignore[no-untyped-call]
@@ -141,10 +142,12 @@ class LayerGradients:
         return hook
 
     def _receive(self, tap: _Tap, x: Tensor, delta: Tensor) -> None:
-        delta = _positions(delta if tap.project_out is None else delta @ tap.project_out)
+        delta = _projected(delta, tap.project_out)
         if self._observe is not None:
             self._observe(tap.layer, x, delta)
-        part = torch.bmm(delta.transpose(1, 2), x)
+        # the sum over positions is float32 in a bfloat16 model too: it is cheap, and rounding would add up
+        wide = torch.promote_types(x.dtype, torch.float32)
+        part = torch.bmm(delta.transpose(1, 2).to(wide), x.to(wide))
         # a module that is called more than once, as ALBERT's layers are, has the sum of its calls' gradients
         before = self._parts.get(tap.layer.name)
         self._parts[tap.layer.name] = part.float() if before is None else before + part.float()
@@ -162,14 +165,17 @@ def _tap(model: nn.Module, layer: Layer, projections: Projections) -> _Tap:
             return None
         if rank > width:
             raise ModelError(f"Layer {layer.name}: rank {rank} exceeds its width {width}.")
-        # stored as (width, rank), the layout in which activations are multiplied
         drawn = torch.from_numpy(projections.matrix(layer.name, side, rank, width))
-        return drawn.T.contiguous().to(weight.device, weight.dtype)
+        return drawn.contiguous().to(weight.device, weight.dtype)
 
     shape = (layer.rank_out or widths[1], layer.rank_in or widths[0])
     return _Tap(layer, matrix("in", layer.rank_in, widths[0]), matrix("out", layer.rank_out, widths[1]), shape)
 
 
-def _positions(x: Tensor) -> Tensor:
-    """(B, width) or (B, …, width) as (B, T, width)."""
-    return x[:, None] if x.dim() == 2 else x.flatten(1, -2)
+def _projected(x: Tensor, matrix: Tensor | None) -> Tensor:
+    """(B, width) or (B, …, width) as (B, T, rank), or as (B, T, width) without a matrix."""
+    x = x[:, None] if x.dim() == 2 else x.flatten(1, -2)
+    if matrix is None:
+        return x
+    # P xᵀ, whose long side is contiguous: x Pᵀ is four times as slow at rank 8, for its rows are too short for the CPU
+    return (matrix @ x.flatten(0, 1).T).view(len(matrix), *x.shape[:2]).permute(1, 2, 0)
