@@ -36,7 +36,7 @@ def measurements(
         yield from texts.measure(peers, quick)
     if "memory" in parts:
         for shape in chosen[:1] if quick else chosen:
-            yield from memory.measure(tuple(peers), shape, 1 if quick else 3)
+            yield from memory.measure(tuple(peers), shape)
     if "growth" in parts:
         yield from growth.measure(quick)
 

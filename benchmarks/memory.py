@@ -20,20 +20,18 @@ AIM = 0.70
 _BATCHES = 3
 
 
-def measure(names: Sequence[str], shape: Shape, rounds: int = 3) -> Iterator[dict[str, Any]]:
+def measure(names: Sequence[str], shape: Shape) -> Iterator[dict[str, Any]]:
     """One row for each contestant; the value is a ratio, ``mebibytes`` the peaks themselves."""
-    peaks: dict[str, list[float]] = {}
-    for _ in range(rounds):
-        for name in (speed.STEP, *names):
-            peaks.setdefault(name, []).append(_apart(name, shape))
-    for name, found in peaks.items():
+    # a peak repeats itself to a few per cent, so one process each is enough
+    peaks = {name: _apart(name, shape) for name in (speed.STEP, *names)}
+    for name, peak in peaks.items():
         yield {
             "measure": "peak memory over training step",
             "setting": f"{shape.name}, {shape.records}×{shape.tokens}",
             "contestant": name,
             "aim": AIM if name == "engine" else None,
-            "value": spread([mine / step for mine, step in zip(found, peaks[speed.STEP], strict=True)]),
-            "mebibytes": spread(found),
+            "value": spread([peak / peaks[speed.STEP]]),
+            "mebibytes": spread([peak]),
         }
 
 

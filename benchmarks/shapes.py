@@ -67,9 +67,9 @@ class Shape:
 
 
 SHAPES = (
-    Shape("BERT-base", "bert", 768, 12, 12, 30522, 8, 128, aim=0.72, repetitions=9),
-    Shape("GPT-2 small", "gpt2", 768, 12, 12, 50257, 4, 128, aim=0.73, repetitions=9),
-    Shape("MiniLM", "bert", 384, 6, 12, 30522, 16, 64, aim=0.73, repetitions=25),
+    Shape("BERT-base", "bert", 768, 12, 12, 30522, 8, 128, aim=0.72, repetitions=5),
+    Shape("GPT-2 small", "gpt2", 768, 12, 12, 50257, 4, 128, aim=0.73, repetitions=5),
+    Shape("MiniLM", "bert", 384, 6, 12, 30522, 16, 64, aim=0.73, repetitions=15),
 )
 TINY = (
     Shape("tiny BERT", "bert", 32, 2, 4, 60, 4, 12, aim=0.72, repetitions=3),

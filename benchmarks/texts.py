@@ -29,12 +29,12 @@ _SORTED = "bergson, its sorted batches"
 
 def measure(peers: Mapping[str, ModuleType], quick: bool) -> Iterator[dict[str, Any]]:
     """Records a second of every contestant, and the engine's over the fastest's; tokenising is part of it."""
-    rounds = 2 if quick else 5
+    rounds = 2 if quick else 4
     with tempfile.TemporaryDirectory() as place:
         folder = write_folder(Path(place) / "model", depth=1 if quick else 6)
         for setting, texts in (
-            ("ICD-10-CM descriptions", icd_records(40 if quick else 1000)),
-            ("film reviews", review_records(20 if quick else 400)),
+            ("ICD-10-CM descriptions", icd_records(40 if quick else 500)),
+            ("film reviews", review_records(20 if quick else 200)),
         ):
             if texts is not None:
                 yield from _race(f"{setting}, MiniLM", tasks(peers, folder, texts), len(texts), rounds)

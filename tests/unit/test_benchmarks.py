@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from rich.console import Console
+from torch import nn
 
 from benchmarks import contestants, speed
 from benchmarks.contestants import engine
@@ -19,6 +20,9 @@ from benchmarks.shapes import SHAPES, TINY, Shape
 from benchmarks.texts import padded, tasks
 from benchmarks.timing import Sample, alternate, ratios, spread
 from benchmarks.work import Contestant, deviation, exact_gradients
+from tip_exchange.influence.capture import LayerGradients
+from tip_exchange.influence.layers import Layer
+from tip_exchange.influence.projection import SeededProjections
 from tip_exchange.influence.records import Record
 
 SPREAD = {"median", "quartiles", "extremes", "samples"}
@@ -34,6 +38,15 @@ def test_the_engines_rows_are_the_exact_gradients(shape: Shape, rank: int | None
     if rank is None:
         wanted = torch.cat([gradient[..., :-1].flatten(1) for gradient in exact.values()], dim=1)
         torch.testing.assert_close(contestant.expected(exact), wanted)
+
+
+def test_a_bfloat16_models_sums_over_positions_are_float32() -> None:
+    """A thousand equal positions: partial sums in bfloat16 would stop growing at 256."""
+    model = nn.Sequential(nn.Linear(4, 3, bias=False)).bfloat16().eval()
+    watched = LayerGradients(model, [Layer("0")], SeededProjections(bytes(32)))
+    rows = watched.gradients(watched.forward(torch.ones(2, 1001, 4, dtype=torch.bfloat16)).sum())
+    assert rows.dtype == torch.float32
+    torch.testing.assert_close(rows, torch.full((2, 12), 1001.0), rtol=0, atol=0)
 
 
 def test_a_contestant_that_computes_something_else_is_refused() -> None:
