@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from experiments.fidelity import digits, encrypted, text
+from experiments.fidelity import datamodeling, digits, encrypted, text
 
 
 class Study(Protocol):
@@ -36,7 +36,7 @@ class Study(Protocol):
         """The result as one picture."""
 
 
-STUDIES: dict[str, Study] = {"digits": digits, "encrypted": encrypted, "text": text}
+STUDIES: dict[str, Study] = {"digits": digits, "datamodeling": datamodeling, "encrypted": encrypted, "text": text}
 
 
 def main() -> None:

@@ -29,6 +29,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.nn import functional
 
+from experiments.fidelity import kronfluence_scores
 from experiments.fidelity.plots import intervals
 from experiments.statistics import bootstrap, spearman
 from tip_exchange.influence.capture import LayerGradients
@@ -213,7 +214,11 @@ def _rows(watched: LayerGradients, logits: Tensor, labels: Tensor, keep: bool = 
 
 
 def plain(draw: Draw) -> dict[str, NDArray[np.float64]]:
-    """What is not ours: gradient-dot and cosine at a converged model, the sellers' mean loss, chance."""
+    """What is not ours: gradient-dot and cosine at a converged model, the sellers' mean loss, chance, and kronfluence.
+
+    kronfluence's value is the mean influence of a seller's records on the validation loss, damped by 0.1 of its mean
+    eigenvalue.
+    """
     (model,) = buyer_models(draw, Setting(decays=(0.0,)))
     watched = LayerGradients(model, select_layers(model, ["*"], None, bias=True), SeededProjections(bytes(32)))
     wanted = _rows(watched, watched.forward(draw.validation[0]), draw.validation[1]).mean(0, dtype=np.float64)
@@ -221,11 +226,18 @@ def plain(draw: Draw) -> dict[str, NDArray[np.float64]]:
     (judge,) = buyer_models(draw, Setting(decays=(0.01,)))
     with torch.no_grad():
         losses = [float(functional.cross_entropy(judge(x), y)) for x, y in draw.sellers]
+    peers = {}
+    if kronfluence_scores.available():
+        records = torch.cat([x for x, _ in draw.sellers]), torch.cat([y for _, y in draw.sellers])
+        for name, peer in (("converged", model), ("regularised", judge)):
+            scores = kronfluence_scores.ekfac_scores(peer, draw.train, draw.validation, records, None)
+            peers[f"kronfluence EK-FAC, {name} model"] = scores.mean(0).reshape(len(draw.sellers), -1).mean(1)
     return {
         "gradient-dot, converged model": means @ wanted,
         "gradient cosine, converged model": means @ wanted / np.linalg.norm(means, axis=1),
         "minus mean loss of the records": -np.array(losses),
         "random": np.random.default_rng(int(1e6 * abs(wanted[0]))).normal(size=len(means)),
+        **peers,
     }
 
 
@@ -285,6 +297,8 @@ def report(result: dict[str, Any]) -> list[Table]:
     table.title = (
         f"Digits: Spearman with realised utility, {result['draws']} draws, {result['retraining_seeds']} retrainings"
     )
+    if not any("kronfluence" in name for name in result["noise"]["spearman"]):
+        table.caption = kronfluence_scores.missing()
     return [table]
 
 
