@@ -46,10 +46,10 @@ FIRST_DRAW = 20_000
 RETRAINING = Recipe(epochs=5, learning_rate=6e-4)
 """Half the epochs of the product's recipe at twice its rate: about the same losses at half the cost."""
 
-CEILING = "ceiling: utility on the validation set"
+CEILING, DEFAULT = "ceiling: utility on the validation set", "value, product's defaults"
 
 SETTINGS = {
-    "value, product's defaults": Setting(),
+    DEFAULT: Setting(),
     "damping 0.1": Setting(damping=0.1),
     "damping 10": Setting(damping=10.0),
     "θ 0.5": Setting(theta=0.5),
@@ -151,6 +151,9 @@ def run(quick: bool, folder: Path | None, size: Size | None = None) -> dict[str,
             "markets": markets,
             "spearman": {name: bootstrap(row) for name, row in rows.items()},
             "of_ceiling": {name: of_ceiling(row, rows[CEILING]) for name, row in rows.items()},
+            "gain": {
+                name: bootstrap(np.subtract(rows[name], rows[DEFAULT]).tolist()) for name in SETTINGS if name != DEFAULT
+            },
             "gamed": {
                 repeats: {name: bootstrap([market["gamed"][repeats][name] for market in markets]) for name in SETTINGS}
                 for repeats in ("kept", "dropped")
@@ -170,29 +173,29 @@ def of_ceiling(row: Sequence[float], ceiling: Sequence[float], draws: int = 10_0
 
 
 def report(result: dict[str, Any]) -> list[Table]:
-    """Spearman with its interval and its ratio to the ceiling by mode; where the gamed seller ends."""
-    table = Table("value", *(column for mode in MODES for column in (mode, f"of ceiling (goal {GOAL})")))
-    for name in result["noise"]["spearman"]:
-        cells = [_interval(result[mode][key][name]) for mode in MODES for key in ("spearman", "of_ceiling")]
-        table.add_row(name, *cells)
+    """Spearman with its interval by mode, its ratio to the ceiling, and where the gamed seller ends."""
     size = result["size"]
-    table.title = (
-        f"Texts: Spearman with realised utility, {size['draws']} draws, {size['retrainings']} retrainings a seller"
-    )
+    titles = {
+        "spearman": f"Texts: Spearman with realised utility, {size['draws']} draws, {size['retrainings']} retrainings",
+        "of_ceiling": f"Texts: the same as a share of the ceiling (goal {GOAL})",
+        "gain": "Texts: Spearman less that of the product's defaults on the same draws",
+    }
+    tables = []
+    for key, title in titles.items():
+        tables.append(Table("value", *MODES, title=title))
+        for name in result["noise"][key]:
+            tables[-1].add_row(name, *("{:.3f} [{:.3f}, {:.3f}]".format(*result[mode][key][name]) for mode in MODES))
     headings = [f"{mode}, repeats {repeats}" for mode in MODES for repeats in ("kept", "dropped")]
-    ranks = Table("value", *headings, title=f"Mean rank of the gamed seller, of {size['sellers'] + 1}")
+    tables.append(Table("value", *headings, title=f"Mean rank of the gamed seller, of {size['sellers'] + 1}"))
     for name in result["noise"]["gamed"]["kept"]:
-        ranks.add_row(name, *(f"{result[m]['gamed'][r][name][0]:.1f}" for m in MODES for r in ("kept", "dropped")))
-    return [table, ranks]
+        means = [result[mode]["gamed"][repeats][name][0] for mode in MODES for repeats in ("kept", "dropped")]
+        tables[-1].add_row(name, *(f"{mean:.1f}" for mean in means))
+    return tables
 
 
 def plot(result: dict[str, Any]) -> Figure:
     """Spearman with its interval, a panel a mode."""
     return intervals({mode: result[mode]["spearman"] for mode in MODES}, "Spearman with realised utility")
-
-
-def _interval(found: Sequence[float]) -> str:
-    return "{:.3f} [{:.3f}, {:.3f}]".format(*found)
 
 
 def _oracle(draw: Draw, mode: Mode) -> NDArray[np.float64]:
