@@ -348,6 +348,7 @@ def plot(result: dict[str, Any]) -> Figure:
         axis.axhline(problem["noise-free"][0], color="grey", linestyle=":")
         axis.set(title=name, xlabel="rank of both sides", xscale="log", ylim=(0, 1))
         axis.set_xticks(RANKS, [str(rank) for rank in RANKS])
+        axis.set_xticks([], minor=True)
         axis.set_ylabel(f"linear datamodeling score, {models} models")
         axis.grid(alpha=0.3)
         axis.legend(title="— principal, -- signs", fontsize="small")
