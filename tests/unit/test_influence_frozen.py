@@ -10,8 +10,9 @@ import torch
 from tiny_models import LABELS, SEED, tiny_config, tiny_folder, tiny_records, tiny_tokenizer
 from torch import nn
 
+from tip_exchange.influence import gradients
 from tip_exchange.influence.batches import plan
-from tip_exchange.influence.frozen import FrozenBlocks
+from tip_exchange.influence.frozen import FrozenBlocks, unchanged_blocks
 from tip_exchange.influence.gradients import CheckpointGradients
 from tip_exchange.influence.layers import Layer, linear_layers
 from tip_exchange.influence.models import ARCHITECTURES, CAUSAL, ModelFolder, Valuation, build_model, write_model_folder
@@ -49,31 +50,27 @@ def test_sharing_frozen_blocks_does_not_change_a_bit(
         folder = fine_tuned(tmp_path / "m", architecture)
     (batch,) = plan(folder, tiny_records(7), 10_000)
     shared = CheckpointGradients(folder, SEED, STANDARD)
-    assert shared._frozen.count == (0 if architecture in SHARED else 1)
+    assert len(shared._frozen) == (0 if architecture in SHARED else 1)
     rows = shared.rows(batch)
-    monkeypatch.setattr(FrozenBlocks, "__init__", _no_blocks)
+    monkeypatch.setattr(gradients, "unchanged_blocks", lambda *_: FrozenBlocks([]))
     assert np.array_equal(rows, CheckpointGradients(folder, SEED, STANDARD).rows(batch))
     half = rows.shape[1] // 2
     assert not np.array_equal(rows[:, :half], rows[:, half:])
 
 
-def _no_blocks(self: FrozenBlocks, *_: object) -> None:
-    self.count, self._blocks, self._output = 0, [], None
-
-
 def test_a_frozen_block_runs_once_for_all_checkpoints(tmp_path: Path) -> None:
     folder = fine_tuned(tmp_path / "m", "BertForSequenceClassification")
-    gradients = CheckpointGradients(folder, SEED, STANDARD)
+    here = CheckpointGradients(folder, SEED, STANDARD)
     calls = {0: 0, 1: 0}
 
     def count(block: int) -> None:
         calls[block] += 1
 
-    encoder = gradients._model.get_submodule("bert.encoder.layer")
+    encoder = here._model.get_submodule("bert.encoder.layer")
     for index in (0, 1):
         encoder[index].attention.register_forward_hook(lambda *_, index=index: count(index))
     for batch in plan(folder, tiny_records(20), 40):
-        gradients.rows(batch)
+        here.rows(batch)
     assert calls[1] == 2 * calls[0] > 2
 
 
@@ -90,4 +87,4 @@ def test_a_frozen_block_runs_once_for_all_checkpoints(tmp_path: Path) -> None:
 )
 def test_nothing_that_changes_or_is_watched_is_frozen(changed: list[str], watched: list[str], frozen: int) -> None:
     model = build_model(tiny_config(), len(LABELS), "tiny")
-    assert FrozenBlocks(model, changed, watched).count == frozen
+    assert len(unchanged_blocks(model, changed, watched)) == frozen

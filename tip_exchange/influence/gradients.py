@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from tip_exchange.errors import DataError
 from tip_exchange.influence.batches import Batch, plan
 from tip_exchange.influence.capture import LayerGradients
-from tip_exchange.influence.frozen import FrozenBlocks
+from tip_exchange.influence.frozen import unchanged_blocks
 from tip_exchange.influence.kronecker import KroneckerFactors
 from tip_exchange.influence.layers import Layer, layer_dimension
 from tip_exchange.influence.losses import Predictions, drawn_loss, own_loss, predictions
@@ -82,7 +82,7 @@ class CheckpointGradients:
         self._watched = [LayerGradients(self._model, layers, folder.projections(seed, k), observe) for k in chosen]
         self._factors = factors
         self._drawing = False
-        self._frozen = FrozenBlocks(
+        self._frozen = unchanged_blocks(
             self._model, {name for tensors in self._tensors for name in tensors}, [layer.name for layer in layers]
         )
         self._current: int | None = None
@@ -116,11 +116,10 @@ class CheckpointGradients:
     def _rows(self, batch: Batch) -> NDArray[np.float32]:
         parts = []
         for index in range(len(self._watched)):
-            with self._frozen.replayed() if index else self._frozen.recorded():
+            with self._frozen.passed_over(self._frozen.hidden) if index else self._frozen.recorded():
                 watched, predicted, moved = self._forward(index, batch)
             loss = own_loss(predicted, moved, self._folder.valuation.label_smoothing)
             parts.append(watched.gradients(loss))
-        self._frozen.forget()
         return _by_record(torch.cat(parts, dim=1), batch)
 
     def _pair(self, batch: Batch, points: NDArray[np.float64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tip_exchange.errors import DataError
-from tip_exchange.influence.frozen_blocks import FrozenBlocks
+from tip_exchange.influence.frozen import FrozenBlocks
 from tip_exchange.influence.models import copy_tensors
 from tip_exchange.influence.pretrained import load_pretrained
 from tip_exchange.influence.records import Record
@@ -83,7 +83,7 @@ class Tuner:
         part = trained_part(self.model, self.recipe.trained_layers, self.recipe.max_length)
         self._frozen, self._trained = part.frozen, part.parameters
         blocks = cast(nn.ModuleList, self.model.get_submodule(part.blocks))
-        self._below = FrozenBlocks(self.model, list(blocks), part.frozen) if part.frozen else None
+        self._below = FrozenBlocks(list(blocks)[: part.frozen])
         self._known: dict[bytes, Tensor] = {}
         """What the frozen blocks make of a text, by its token ids."""
         self._held = 0
@@ -166,9 +166,12 @@ class Tuner:
         order = sorted(range(len(states)), key=lambda i: len(states[i]))
         for start in range(0, len(order), 32):
             rows = [i for i in order[start : start + 32] if states[i].numpy().tobytes() not in self._known]
-            if self._below is None or not rows or self._held > _HELD:
+            if not self._below or not rows or self._held > _HELD:
                 continue
-            hidden = self._below.outcome(*self._padded([states[i] for i in rows]))
+            ids, mask = self._padded([states[i] for i in rows])
+            with torch.no_grad(), self._below.recorded():
+                self.model(input_ids=ids, attention_mask=mask)
+            hidden = self._below.hidden
             self._held += hidden.numel()
             for row, i in enumerate(rows):
                 self._known[states[i].numpy().tobytes()] = hidden[row, : len(states[i])].clone()
@@ -205,7 +208,7 @@ class Tuner:
             dropout.train(generator is not None)
         short_cut: AbstractContextManager[None] = nullcontext()
         held = [hidden for hidden in known if hidden is not None]
-        if self._below is not None and len(held) == len(states):
+        if self._below and len(held) == len(states):
             short_cut = self._below.passed_over(nn.utils.rnn.pad_sequence(held, batch_first=True))
         with short_cut:
             logits: Tensor = self.model(input_ids=ids, attention_mask=mask).logits
