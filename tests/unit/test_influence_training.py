@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +28,7 @@ from tip_exchange.influence import tuning
 from tip_exchange.influence.gradients import dimension
 from tip_exchange.influence.layers import linear_layers
 from tip_exchange.influence.models import ARCHITECTURES, CAUSAL, ModelFolder, build_model, model_files
+from tip_exchange.influence.pretrained import load_pretrained
 from tip_exchange.influence.records import UNLABELLED, Record
 from tip_exchange.influence.training import FineTuner, Recipe, Tuner, open_tuner, train_buyer_models
 from tip_exchange.influence.valuation import buyer_query, mean_clipped_gradient
@@ -442,6 +446,53 @@ def test_the_command_trains_a_classifier_with_labels_and_a_language_model_withou
         }  # fmt: skip
         assert made.causal == (labels is None)
         assert made.valuation.max_length == 12
+
+
+def test_the_command_writes_down_how_texts_are_valued(base: Path, tmp_path: Path) -> None:
+    lines = "".join(json.dumps({"text": r.text, "label": LABELS[r.label]}) + "\n" for r in tiny_records(12))
+    more = ("--max-blocks", "3", "--per-token", "--projection", "principal")
+    run_train(tmp_path, base, lines, "\n".join(LABELS), *more)
+    made = ModelFolder.open(tmp_path / "m")
+    assert (made.valuation.max_blocks, made.valuation.per_token, made.valuation.projection) == (3, True, "principal")
+    rows = made.projections(SEED, 1).matrix("bert.pooler.dense", "in", 4, 16)
+    assert torch.allclose(torch.from_numpy(rows @ rows.T), torch.eye(4), atol=1e-5)
+
+
+def test_a_base_in_shards_is_the_base_in_one_file(base: Path, tmp_path: Path) -> None:
+    shards = copied(base, tmp_path / "shards")
+    weights = load_file(shards / "model.safetensors")
+    (shards / "model.safetensors").unlink()
+    names = sorted(weights)
+    parts = {"model-00001-of-00002.safetensors": names[::2], "model-00002-of-00002.safetensors": names[1::2]}
+    for file, own in parts.items():
+        save_file({name: weights[name] for name in own}, shards / file)
+    index = {"weight_map": {name: file for file, own in parts.items() for name in own}}
+    (shards / "model.safetensors.index.json").write_text(json.dumps(index))
+    one, two = (load_pretrained(folder, 3, 12, None).model.state_dict() for folder in (base, shards))
+    assert all(torch.equal(one[name], two[name]) for name in one if name.startswith("bert."))
+    index["weight_map"][names[0]] = "../model-x.safetensors"
+    (shards / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(ModelError, match="is no shard of it"):
+        load_pretrained(shards, 3, 12, None)
+
+
+def test_a_base_is_found_by_its_name_in_the_hubs_cache(base: Path, tmp_path: Path) -> None:
+    """In a process of its own, since the hub's library reads its settings once; without any network."""
+    cached = tmp_path / "hub" / "models--clinic--tiny"
+    (cached / "refs").mkdir(parents=True)
+    (cached / "refs" / "main").write_text("0" * 40)
+    (cached / "snapshots").mkdir()
+    copied(base, cached / "snapshots" / ("0" * 40))
+    script = "import sys; from tip_exchange.influence.pretrained import find_base; print(find_base(sys.argv[1]))"
+    environment = {**os.environ, "HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"}
+    found = subprocess.run(
+        [sys.executable, "-c", script, "clinic/tiny"], env=environment, capture_output=True, text=True, check=True
+    )
+    assert Path(found.stdout.strip()) == cached / "snapshots" / ("0" * 40)
+    unknown = subprocess.run(
+        [sys.executable, "-c", script, "clinic/other"], env=environment, capture_output=True, text=True, check=False
+    )
+    assert "ModelError: clinic/other is no folder, and no model of that name" in unknown.stderr
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import click
 
@@ -38,7 +38,7 @@ _new_folder = click.Path(path_type=Path, file_okay=False)
 
 @buyer.command()
 @click.option(
-    "--base", required=True, type=_folder, help="Hugging Face folder: config.json, tokenizer.json, model.safetensors."
+    "--base", required=True, help="Hugging Face folder (config, tokenizer, safetensors), or a model's name on the hub."
 )
 @click.option(
     "--records",
@@ -69,9 +69,24 @@ _new_folder = click.Path(path_type=Path, file_okay=False)
     show_default=True,
     help="Most tokens of a text; the rest is cut off, yours and the sellers'.",
 )
+@click.option(
+    "--max-blocks",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Blocks of that length in which a longer text is valued instead of being cut.",
+)
+@click.option("--per-token", is_flag=True, help="Value texts per token, so that long ones count no more than short.")
+@click.option(
+    "--projection",
+    type=click.Choice(["signs", "gaussian", "principal"]),
+    default="signs",
+    show_default=True,
+    help="Random, or along principal directions of your records, which the model then shows to sellers.",
+)
 @json_option
 def train(
-    base: Path,
+    base: str,
     records: Path,
     labels: Path | None,
     out: Path,
@@ -79,6 +94,9 @@ def train(
     seed: int,
     rank: int,
     max_length: int,
+    max_blocks: int,
+    per_token: bool,
+    projection: Literal["signs", "gaussian", "principal"],
     as_json_output: bool,
 ) -> None:
     """Fine-tune a model on your own records into a folder that sellers can value against.
@@ -88,6 +106,7 @@ def train(
     trained, the rest stays as it is.
     """
     from tip_exchange.influence.gradients import dimension
+    from tip_exchange.influence.pretrained import find_base
     from tip_exchange.influence.records import read_records
     from tip_exchange.influence.training import Recipe, train_buyer_models
 
@@ -95,13 +114,16 @@ def train(
     own = read_records(records, names)
     with progress_bar() as progress:
         folder = train_buyer_models(
-            base,
+            find_base(base),
             own,
             names,
             out,
             seeds=range(seed, seed + checkpoints),
             recipe=Recipe(max_length=max_length),
             rank=rank,
+            projection=projection,
+            max_blocks=max_blocks,
+            per_token=per_token,
             progress=lambda done, total: progress("training checkpoints", done, total),
         )
     result = {"model": str(out), "records": len(own), "checkpoints": checkpoints, "dimension": dimension(folder)}

@@ -1,10 +1,11 @@
-"""Pretrained models from Hugging Face folders, as the architecture that a model folder is to hold."""
+"""Pretrained models from Hugging Face, by name or folder, as the architecture that a model folder is to hold."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,6 +24,8 @@ from tip_exchange.errors import ModelError
 from tip_exchange.influence.models import ARCHITECTURES, build_model, copy_tensors
 
 _DEPTHS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
+_TEXTS = ("config.json", "tokenizer.json")
+_WEIGHTS, _INDEX, _SHARDS = "model.safetensors", ".index.json", "model-*.safetensors"
 _NOT_COPIED = ("auto_map", "custom_pipelines", "trust_remote_code")
 
 
@@ -39,12 +42,34 @@ class Pretrained:
     fresh: tuple[str, ...]
 
 
+def find_base(name: str | Path) -> Path:
+    """Folder of a base: the one named, or else a model of the Hugging Face hub, from the local cache if it is there.
+
+    Only the configuration, the tokenizer and safetensors are fetched; nothing of a base is executed.
+
+    Raises:
+        ModelError: there is no such folder, and the hub has no such model or cannot be reached.
+    """
+    if Path(name).is_dir():
+        return Path(name)
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(str(name), allow_patterns=[*_TEXTS, _WEIGHTS, f"{_WEIGHTS}{_INDEX}", _SHARDS]))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise ModelError(
+            f"{name} is no folder, and no model of that name came from the Hugging Face hub ({error}); give a folder "
+            "with config.json, tokenizer.json and model.safetensors, or a model's full name."
+        ) from error
+
+
 def load_pretrained(base_folder: str | Path, labels: int, max_length: int, hidden_layers: int | None) -> Pretrained:
     """Load a base from local files, weights rounded as model folders store them.
 
     Args:
-        base_folder: holds ``config.json``, ``tokenizer.json`` and ``model.safetensors``; what its own head predicts
-            does not matter for a classifier.
+        base_folder: holds ``config.json``, ``tokenizer.json`` and ``model.safetensors``, or the latter's shards and
+            their index; what its own head predicts does not matter for a classifier.
         labels: number of classes of the sequence classifier to build; 0 for a causal language model.
         max_length: most tokens of a text, special tokens included.
         hidden_layers: keep only so many of the first layers; None for all.
@@ -57,7 +82,7 @@ def load_pretrained(base_folder: str | Path, labels: int, max_length: int, hidde
     config = read_config(base_folder)
     try:
         tokenizer_file = (base_folder / "tokenizer.json").read_text(encoding="utf-8")
-        weights = load_file(base_folder / "model.safetensors")
+        weights = _weights(base_folder)
     except (OSError, ValueError, SafetensorError) as error:
         raise _unreadable(base_folder, error) from error
     try:
@@ -73,6 +98,19 @@ def load_pretrained(base_folder: str | Path, labels: int, max_length: int, hidde
     tokenizer.enable_truncation(max_length)
     fresh = tuple(name for name, _ in model.named_parameters() if name not in found)
     return Pretrained(config, model.requires_grad_(False).train(False), tokenizer, fresh)
+
+
+def _weights(base_folder: Path) -> dict[str, Tensor]:
+    index = base_folder / f"{_WEIGHTS}{_INDEX}"
+    if (base_folder / _WEIGHTS).exists() or not index.exists():
+        return load_file(base_folder / _WEIGHTS)
+    shards = json.loads(index.read_text(encoding="utf-8")).get("weight_map", {})
+    weights: dict[str, Tensor] = {}
+    for shard in sorted(set(shards.values())):
+        if not fnmatchcase(str(shard), _SHARDS) or "/" in shard:
+            raise ModelError(f"{index} names {shard!r}, which is no shard of it; give a sound base.")
+        weights |= load_file(base_folder / shard)
+    return weights
 
 
 def read_config(base_folder: str | Path) -> dict[str, Any]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from tip_exchange.errors import DataError, ModelError
 from tip_exchange.influence.bert_tuning import FineTuner
-from tip_exchange.influence.models import ModelFolder, Valuation, write_model_folder
+from tip_exchange.influence.models import ModelFolder, Projection, Valuation, write_model_folder
 from tip_exchange.influence.pretrained import read_config
+from tip_exchange.influence.principal import fit_projections
 from tip_exchange.influence.records import Record
 from tip_exchange.influence.trained_part import valued_layers
 from tip_exchange.influence.tuning import EncodedRecords, Recipe, Tuner
@@ -31,6 +34,9 @@ def train_buyer_models(
     seeds: Sequence[int],
     recipe: Recipe | None = None,
     rank: int = 16,
+    projection: Projection = "signs",
+    max_blocks: int = 1,
+    per_token: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> ModelFolder:
     """Fine-tune one checkpoint for every seed and write them as a model folder fit for valuing.
@@ -45,6 +51,8 @@ def train_buyer_models(
         seeds: one for every checkpoint; seeds change the start of what the base lacks, the order and the dropout.
         recipe: how to train.
         rank: rank of the projections inside the trained layers; a classifier's output layer is taken in full.
+        projection, max_blocks, per_token: see :class:`~tip_exchange.influence.models.Valuation`. Principal projections
+            are fitted on the records. Training reads a text's first block alone.
         progress: called with (checkpoints done, checkpoints in all).
 
     Raises:
@@ -67,9 +75,16 @@ def train_buyer_models(
         labels=tuple(labels),
         layers=valued_layers(tuner.model, tuner.recipe.trained_layers, rank),
         max_length=tuner.recipe.max_length,
+        max_blocks=max_blocks,
+        per_token=per_token,
         label_smoothing=tuner.recipe.label_smoothing if labels else 0.0,
     )
-    return write_model_folder(out_folder, tuner.model, tuner.config, tuner.tokenizer, valuation, checkpoints)
+    parts = tuner.model, tuner.config, tuner.tokenizer
+    if projection != "principal":
+        return write_model_folder(out_folder, *parts, replace(valuation, projection=projection), checkpoints)
+    with TemporaryDirectory() as place:
+        fitted = fit_projections(write_model_folder(place, *parts, valuation, checkpoints), records)
+    return write_model_folder(out_folder, *parts, replace(valuation, projection=projection), checkpoints, fitted)
 
 
 def _check_enough(data: EncodedRecords, labels: Sequence[str]) -> None:
