@@ -14,9 +14,11 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 
 from experiments.icd_market import minilm
+from tip_exchange.influence.architectures import build_model
 from tip_exchange.influence.layers import select_layers
-from tip_exchange.influence.models import ModelFolder, Valuation, build_model, write_model_folder
+from tip_exchange.influence.models import ModelFolder, write_model_folder
 from tip_exchange.influence.records import Record
+from tip_exchange.influence.specification import Valuation
 
 PATTERN = "bert.encoder.*"
 

@@ -12,9 +12,11 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
+from tip_exchange.influence.architectures import CAUSAL, build_model
 from tip_exchange.influence.layers import Layer
-from tip_exchange.influence.models import CAUSAL, ModelFolder, Valuation, build_model, write_model_folder
+from tip_exchange.influence.models import ModelFolder, write_model_folder
 from tip_exchange.influence.records import Record
+from tip_exchange.influence.specification import Valuation
 
 WORDS = ("fracture", "of", "left", "right", "femur", "acute", "chronic", "kidney", "failure", "eye", "pain", "burn")
 LABELS = ("injury", "organ", "other")

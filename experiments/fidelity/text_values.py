@@ -12,9 +12,10 @@ from torch import Tensor
 
 from experiments.fidelity.text_training import EncodedDraw, FirstTokenTuner, gradients
 from tip_exchange.influence.curvature import DampedFisher
-from tip_exchange.influence.models import Valuation, copy_tensors
+from tip_exchange.influence.models import copy_tensors
 from tip_exchange.influence.projection import SeededProjections
 from tip_exchange.influence.repeats import DistinctRecords
+from tip_exchange.influence.specification import Valuation
 from tip_exchange.influence.training import EncodedRecords, Recipe, valued_layers
 from tip_exchange.influence.valuation import clip_norm
 

@@ -36,8 +36,10 @@ def write_model(path: Path) -> None:
     from tokenizers.models import WordLevel
     from tokenizers.pre_tokenizers import Whitespace
 
+    from tip_exchange.influence.architectures import build_model
     from tip_exchange.influence.layers import Layer
-    from tip_exchange.influence.models import Valuation, build_model, write_model_folder
+    from tip_exchange.influence.models import write_model_folder
+    from tip_exchange.influence.specification import Valuation
 
     torch.manual_seed(0)
     tokenizer = Tokenizer(WordLevel({word: i for i, word in enumerate(("[PAD]", "[UNK]", *WORDS))}, "[UNK]"))

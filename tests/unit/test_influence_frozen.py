@@ -11,12 +11,14 @@ from tiny_models import LABELS, SEED, tiny_config, tiny_folder, tiny_records, ti
 from torch import nn
 
 from tip_exchange.influence import gradients
+from tip_exchange.influence.architectures import ARCHITECTURES, CAUSAL, build_model
 from tip_exchange.influence.batches import plan
 from tip_exchange.influence.frozen import FrozenBlocks, unchanged_blocks
 from tip_exchange.influence.gradients import CheckpointGradients
 from tip_exchange.influence.layers import Layer, linear_layers
-from tip_exchange.influence.models import ARCHITECTURES, CAUSAL, ModelFolder, Valuation, build_model, write_model_folder
+from tip_exchange.influence.models import ModelFolder, write_model_folder
 from tip_exchange.influence.settings import STANDARD
+from tip_exchange.influence.specification import Valuation
 
 SHARED = ("AlbertForSequenceClassification",)
 """Its blocks are one module called again and again, so none is frozen."""

@@ -16,6 +16,7 @@ from torch.nn import functional
 from transformers.pytorch_utils import Conv1D
 
 from tip_exchange.errors import DataError, InputError
+from tip_exchange.influence.architectures import ARCHITECTURES, CAUSAL, build_model
 from tip_exchange.influence.capture import LayerGradients
 from tip_exchange.influence.gradients import (
     Compute,
@@ -25,7 +26,7 @@ from tip_exchange.influence.gradients import (
     projected_gradients,
 )
 from tip_exchange.influence.layers import Layer, select_layers
-from tip_exchange.influence.models import ARCHITECTURES, CAUSAL, ModelFolder, build_model
+from tip_exchange.influence.models import ModelFolder
 from tip_exchange.influence.projection import projection_matrix
 from tip_exchange.influence.records import Record
 

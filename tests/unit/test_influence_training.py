@@ -25,9 +25,10 @@ from transformers.pytorch_utils import Conv1D
 from tip_exchange.cli.buyer import train
 from tip_exchange.errors import DataError, ModelError
 from tip_exchange.influence import tuning
+from tip_exchange.influence.architectures import ARCHITECTURES, CAUSAL, build_model
 from tip_exchange.influence.gradients import dimension
 from tip_exchange.influence.layers import linear_layers
-from tip_exchange.influence.models import ARCHITECTURES, CAUSAL, ModelFolder, build_model, model_files
+from tip_exchange.influence.models import ModelFolder, model_files
 from tip_exchange.influence.pretrained import load_pretrained
 from tip_exchange.influence.records import UNLABELLED, Record
 from tip_exchange.influence.training import FineTuner, Recipe, Tuner, open_tuner, train_buyer_models

@@ -17,147 +17,34 @@ and finiteness are checked. Weights may be stored as float16 or float32 and are 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import torch
-import transformers
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
-from transformers import PreTrainedConfig, PreTrainedModel
 
 from tip_exchange.errors import ModelError
-from tip_exchange.influence.layers import Layer, layer_widths, linear_layers
+from tip_exchange.influence.architectures import CAUSAL, SHIFTED_POSITIONS, build, configuration, named_architecture
+from tip_exchange.influence.layers import layer_widths, linear_layers
 from tip_exchange.influence.projection import GivenProjections, Projections, SeededProjections
 from tip_exchange.influence.records import Record
-
-_SHIFTED_POSITIONS = ("Roberta", "XLMRoberta", "Camembert", "MPNet")
-"""Families whose positions start behind the padding id."""
-
-_ENCODERS = (
-    *_SHIFTED_POSITIONS,
-    *("Albert", "Bert", "Deberta", "DebertaV2", "DistilBert", "Electra", "ModernBert", "NomicBert"),
-)
-_DECODERS = (
-    *("GPT2", "GPTNeo", "GPTNeoX", "Gemma", "Gemma2", "Glm", "Helium", "Llama", "Mistral", "Olmo", "Olmo2", "Phi"),
-    *("Phi3", "Qwen2", "Qwen3", "SmolLM3", "StableLm", "Starcoder2"),
-)
-
-CLASSIFIERS = tuple(f"{family}ForSequenceClassification" for family in sorted(_ENCODERS + _DECODERS))
-"""Sequence classifiers that are accepted, by the name in ``config.json``: those whose gradients the tests check."""
-
-CAUSAL = ("GPT2LMHeadModel", *(f"{family}ForCausalLM" for family in _DECODERS if family != "GPT2"))
-"""Causal language models that are accepted; their records have no labels."""
-
-ARCHITECTURES = CLASSIFIERS + CAUSAL
+from tip_exchange.influence.specification import MAX_LENGTH, Valuation
 
 MAX_FOLDER_BYTES = 8 << 30
 MAX_JSON_BYTES = 64 << 20
 MAX_CHECKPOINTS = 100
-MAX_LABELS = 10_000
-MAX_LENGTH = 4096
-MAX_RECORD_TOKENS = 1 << 16
-_MAX_CONFIG_INTEGER = 1 << 20
 
 _PICKLES = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz", ".h5", ".msgpack", ".onnx"}
 _JSON_FILES = ("config.json", "tokenizer.json", "valuation.json")
 _BASE = "base.safetensors"
 _PROJECTIONS = "projections.safetensors"
-_FORMAT = 1
-
-
-Projection = Literal["signs", "gaussian", "principal"]
-
-
-@dataclass(frozen=True, slots=True)
-class Valuation:
-    """Everything beside the weights that fixes a record's gradient; the content of ``valuation.json``.
-
-    ``labels`` is empty for a causal language model. ``max_length`` is in tokens, special tokens included; a longer text
-    is read in at most ``max_blocks`` blocks of that length, and what is left is cut off. A record's loss is the mean
-    over its blocks for a classifier and the sum over its tokens for a language model; ``per_token`` divides either by
-    the record's number of tokens, so that long texts count no more than short ones. ``label_smoothing`` is that of the
-    loss whose gradient is taken. ``projection`` says where projections come from: random signs or Gaussian numbers
-    from the order's seed, or the principal directions that the folder ships. Records whose gradients have a cosine of
-    ``repeat_cosine`` or more count once; None counts all.
-    """
-
-    labels: tuple[str, ...]
-    layers: tuple[Layer, ...]
-    max_length: int = 64
-    max_blocks: int = 1
-    per_token: bool = False
-    projection: Projection = "signs"
-    label_smoothing: float = 0.0
-    repeat_cosine: float | None = 0.85
-    text_column: str = "text"
-    label_column: str = "label"
-
-    def to_json(self) -> str:
-        """The canonical text of ``valuation.json``."""
-        return json.dumps({"format": _FORMAT, **asdict(self)}, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-
-    @staticmethod
-    def from_json(content: Mapping[str, Any], where: str) -> Valuation:
-        """Check and build.
-
-        Raises:
-            ModelError: a field is missing, of the wrong kind or out of range.
-        """
-        try:
-            if content["format"] != _FORMAT:
-                raise ModelError(f"{where}: format {content['format']!r} is unknown; this version reads {_FORMAT}.")
-            valuation = Valuation(
-                labels=tuple(content["labels"]),
-                layers=tuple(Layer(**layer) for layer in content["layers"]),
-                **{k: v for k, v in content.items() if k not in {"format", "labels", "layers"}},
-            )
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ModelError(f"{where} lacks a field or holds an unknown one ({error}); ask the buyer.") from error
-        valuation._check(where)
-        return valuation
-
-    def _check(self, where: str) -> None:
-        def require(condition: bool, what: str) -> None:
-            if not condition:
-                raise ModelError(f"{where}: {what}; ask the buyer for a sound model folder.")
-
-        require(
-            len(self.labels) != 1
-            and len(self.labels) <= MAX_LABELS
-            and all(isinstance(name, str) and name for name in self.labels),
-            f"labels must be 2 to {MAX_LABELS} non-empty strings, or none for a language model",
-        )
-        require(len(set(self.labels)) == len(self.labels), "labels must differ from one another")
-        require(_is_int(self.max_length, 3, MAX_LENGTH), f"max_length must be 3 to {MAX_LENGTH}")
-        require(
-            _is_int(self.max_blocks, 1, MAX_RECORD_TOKENS) and self.max_blocks * self.max_length <= MAX_RECORD_TOKENS,
-            f"max_blocks must be at least 1, and with max_length make up at most {MAX_RECORD_TOKENS} tokens",
-        )
-        require(isinstance(self.per_token, bool), "per_token must be true or false")
-        require(self.projection in get_args(Projection), f"projection must be one of {', '.join(get_args(Projection))}")
-        require(_is_number(self.label_smoothing) and 0 <= self.label_smoothing < 1, "label_smoothing must be in [0, 1)")
-        repeat = self.repeat_cosine
-        require(repeat is None or (_is_number(repeat) and 0 < repeat <= 1), "repeat_cosine must be in (0, 1] or null")
-        columns = (self.text_column, self.label_column)
-        require(all(isinstance(c, str) and c for c in columns), "text_column and label_column must be strings")
-        require(0 < len(self.layers) <= 10_000, "layers must not be empty")
-        require(len({layer.name for layer in self.layers}) == len(self.layers), "a layer is named twice")
-        for layer in self.layers:
-            require(
-                isinstance(layer.name, str) and isinstance(layer.bias, bool), "a layer needs a name and a bias flag"
-            )
-            ranks = (layer.rank_in, layer.rank_out)
-            require(
-                all(r is None or _is_int(r, 1, _MAX_CONFIG_INTEGER) for r in ranks), f"{layer.name} has a wrong rank"
-            )
 
 
 @dataclass(frozen=True)
@@ -184,7 +71,7 @@ class ModelFolder:
         contents = {name: _read_json(path / name) for name in _JSON_FILES}
         for name, content in contents.items():
             _refuse_remote_code(content, path / name)
-        architecture = _architecture(contents["config.json"], path / "config.json")
+        architecture = named_architecture(contents["config.json"], path / "config.json")
         try:
             tokenizer = Tokenizer.from_file(str(path / "tokenizer.json"))
         except Exception as error:  # the library raises plain Exception
@@ -225,7 +112,7 @@ class ModelFolder:
     @property
     def vocabulary(self) -> int:
         """Number of tokens the model knows."""
-        return int(_configuration(self.architecture, self.config).vocab_size)
+        return int(configuration(self.architecture, self.config).vocab_size)
 
     @property
     def pad_token(self) -> int:
@@ -242,11 +129,11 @@ class ModelFolder:
     def skeleton(self) -> nn.Module:
         """The model without weights, on torch's ``meta`` device: names and shapes only."""
         with torch.device("meta"):
-            return _build(self.architecture, self.config, len(self.valuation.labels), str(self.path))
+            return build(self.architecture, self.config, len(self.valuation.labels), str(self.path))
 
     def load_model(self) -> nn.Module:
         """The model at its first checkpoint: float32, evaluation mode, every parameter frozen."""
-        model = _build(self.architecture, self.config, len(self.valuation.labels), str(self.path))
+        model = build(self.architecture, self.config, len(self.valuation.labels), str(self.path))
         copy_tensors(model, self._tensors(_BASE))
         self.apply_checkpoint(model, 0)
         return model.train(False).requires_grad_(False)
@@ -312,11 +199,11 @@ class ModelFolder:
 
     def _check_tokens(self) -> None:
         """Token ids and positions against the embedding tables they index."""
-        config = _configuration(self.architecture, self.config)
+        config = configuration(self.architecture, self.config)
         vocabulary = int(getattr(config, "vocab_size", 0))
         # models with relative positions alone have no such table
         positions = int(getattr(config, "max_position_embeddings", MAX_LENGTH))
-        if self.architecture.startswith(_SHIFTED_POSITIONS):
+        if self.architecture.startswith(SHIFTED_POSITIONS):
             positions -= self.pad_token + 1
         if not 0 <= self.pad_token < vocabulary:
             raise ModelError(f"{self.path / 'config.json'}: pad_token_id {self.pad_token} is not in the vocabulary.")
@@ -429,70 +316,9 @@ def copy_tensors(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     model.load_state_dict(dict(tensors), strict=False)
 
 
-def build_model(config: Mapping[str, Any], labels: int, where: str) -> nn.Module:
-    """A freshly initialised model of an allow-listed architecture.
-
-    Raises:
-        ModelError: the configuration is not that of an allow-listed architecture.
-    """
-    return _build(_architecture(config, Path(where)), config, labels, where)
-
-
-def _build(architecture: str, config: Mapping[str, Any], labels: int, where: str) -> nn.Module:
-    config_class, model_class = _classes(architecture)
-    # decoders find a text's last token by the padding id, which not every configuration names
-    # keys and values are read once, so that no decoder need keep them
-    settings = {**_kept(config), "pad_token_id": config.get("pad_token_id") or 0, "use_cache": False}
-    if labels:
-        settings["num_labels"] = labels
-    try:
-        return model_class(config_class(**settings))
-    except Exception as error:
-        raise ModelError(
-            f"{where}: config.json does not describe a {architecture} ({error}); ask the buyer."
-        ) from error
-
-
-def _classes(architecture: str) -> tuple[type[PreTrainedConfig], type[PreTrainedModel]]:
-    """Configuration and model class of an allow-listed architecture, loaded when they are asked for."""
-    model_class: type[PreTrainedModel] = getattr(transformers, architecture)
-    config_class: type[PreTrainedConfig] = model_class.config_class  # type: ignore[assignment]
-    return config_class, model_class
-
-
-def _configuration(architecture: str, config: Mapping[str, Any]) -> PreTrainedConfig:
-    return _classes(architecture)[0](**_kept(config))
-
-
 def _untied(model: nn.Module) -> set[str]:
     """Names of a model's own tensors: a head that shares the embeddings' weight is not stored twice."""
     return {name for name, _ in [*model.named_parameters(), *model.named_buffers()]} & model.state_dict().keys()
-
-
-def _kept(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a configuration that shapes the model; the number of labels comes from ``valuation.json``."""
-    ignored = {"num_labels", "id2label", "label2id", "architectures", "attn_implementation", "dtype", "torch_dtype"}
-    return {key: value for key, value in config.items() if key not in ignored and not key.startswith("_")}
-
-
-def _architecture(config: Mapping[str, Any], where: Path) -> str:
-    named = config.get("architectures")
-    name = named[0] if isinstance(named, list) and len(named) == 1 else named
-    if not isinstance(name, str) or name not in ARCHITECTURES:
-        raise ModelError(f"{where}: architecture {name!r} is not allowed; use one of {', '.join(ARCHITECTURES)}.")
-    wanted = _classes(name)[0].model_type
-    if config.get("model_type", wanted) != wanted:
-        raise ModelError(f"{where}: model_type {config['model_type']!r} does not go with {name}; ask the buyer.")
-    for key, value in config.items():
-        number = isinstance(value, int) and not isinstance(value, bool)
-        if (number and not -1 <= value <= _MAX_CONFIG_INTEGER) or (
-            isinstance(value, float) and not math.isfinite(value)
-        ):
-            raise ModelError(f"{where}: {key} = {value} is out of range; ask the buyer for a sound model folder.")
-    for key in ("num_hidden_layers", "n_layers", "n_layer", "num_layers"):
-        if config.get(key, 0) > 1000:
-            raise ModelError(f"{where}: {key} = {config[key]} is out of range; at most 1000 layers are allowed.")
-    return name
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -533,11 +359,3 @@ def _halved(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _checkpoint_name(index: int) -> str:
     return f"checkpoint-{index:02d}.safetensors"
-
-
-def _is_int(value: object, low: int, high: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

@@ -21,7 +21,8 @@ from transformers.models.auto.modeling_auto import (
 )
 
 from tip_exchange.errors import ModelError
-from tip_exchange.influence.models import ARCHITECTURES, build_model, copy_tensors
+from tip_exchange.influence.architectures import ARCHITECTURES, build_model
+from tip_exchange.influence.models import copy_tensors
 
 _DEPTHS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 _TEXTS = ("config.json", "tokenizer.json")

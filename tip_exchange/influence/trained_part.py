@@ -13,8 +13,8 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from tip_exchange.errors import ModelError
+from tip_exchange.influence.architectures import CLASSIFIERS
 from tip_exchange.influence.layers import Layer, linear_layers, select_layers
-from tip_exchange.influence.models import CLASSIFIERS
 
 
 @dataclass(frozen=True)

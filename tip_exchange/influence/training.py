@@ -9,10 +9,11 @@ from tempfile import TemporaryDirectory
 
 from tip_exchange.errors import DataError, ModelError
 from tip_exchange.influence.bert_tuning import FineTuner
-from tip_exchange.influence.models import ModelFolder, Projection, Valuation, write_model_folder
+from tip_exchange.influence.models import ModelFolder, write_model_folder
 from tip_exchange.influence.pretrained import read_config
 from tip_exchange.influence.principal import fit_projections
 from tip_exchange.influence.records import Record
+from tip_exchange.influence.specification import Projection, Valuation
 from tip_exchange.influence.trained_part import valued_layers
 from tip_exchange.influence.tuning import EncodedRecords, Recipe, Tuner
 
