@@ -15,7 +15,8 @@ from tiny_models import LABELS, tiny_config, tiny_folder, tiny_records, tiny_tok
 
 from tip_exchange.errors import ModelError
 from tip_exchange.influence.architectures import build_model
-from tip_exchange.influence.models import Layer, ModelFolder, model_files, write_model_folder
+from tip_exchange.influence.layers import Layer
+from tip_exchange.influence.models import ModelFolder, model_files, write_model_folder
 from tip_exchange.influence.specification import Valuation
 
 LAYERS = (Layer("bert.pooler.dense", 4, 4), Layer("classifier", bias=True))
