@@ -80,8 +80,13 @@ def draw_market(mode: Mode, seed: int, sellers: int = 20, records: int = 50) -> 
     sides: dict[str, list[Record]] = {side: [] for side in SIDES}
     counts = dict(zip(SIDES, (TRAIN, VALIDATION, TEST, POOL), strict=True))
     for label, own in enumerate(categories().values()):
+        cuts = np.rint(np.cumsum([0.0, *SIDES.values()]) * len(own)).astype(int).tolist()
         shuffled = dice.sample(sorted(own), len(own))
-        cuts = np.rint(np.cumsum([0.0, *SIDES.values()]) * len(shuffled)).astype(int).tolist()
+        # categories differ in size, and by chance a side has too few texts
+        while any(
+            sum(len(own[c]) for c in shuffled[a:b]) < counts[s] for s, (a, b) in zip(SIDES, pairwise(cuts), strict=True)
+        ):
+            shuffled = dice.sample(sorted(own), len(own))
         for side, (a, b) in zip(SIDES, pairwise(cuts), strict=True):
             pools = [dice.sample(own[category], len(own[category])) for category in shuffled[a:b]]
             sides[side] += [Record(text, label) for text in _in_turn(pools, counts[side])]
