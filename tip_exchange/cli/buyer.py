@@ -173,7 +173,7 @@ def _label_names(path: Path) -> list[str]:
     help="What the validation gradient is divided by.",
 )
 @click.option(
-    "--damping", type=float, default=1.0, show_default=True, help="In multiples of the curvature's mean eigenvalue."
+    "--damping", type=float, default=10.0, show_default=True, help="In multiples of the curvature's mean eigenvalue."
 )
 @click.option(
     "--theta",

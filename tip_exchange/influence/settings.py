@@ -32,7 +32,7 @@ class QueryRecipe:
     """
 
     curvature: Curvature = "sampled"
-    damping: float = 1.0
+    damping: float = 10.0
     theta: float = 0.0
     label_seed: int = 0
 
