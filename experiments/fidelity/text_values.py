@@ -31,7 +31,7 @@ COPIES = 10
 
 @dataclass(frozen=True)
 class Setting:
-    """How a value is made; what is not said is the product's default."""
+    """How a value is made; but for the damping, what is not said is the product's default."""
 
     recipe: Recipe = DEFAULT
     models: int = 3
