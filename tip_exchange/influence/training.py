@@ -52,8 +52,8 @@ def train_buyer_models(
         seeds: one for every checkpoint; seeds change the start of what the base lacks, the order and the dropout.
         recipe: how to train.
         rank: rank of the projections inside the trained layers; a classifier's output layer is taken in full.
-        projection, max_blocks, per_token: see :class:`~tip_exchange.influence.specification.Valuation`. Principal projections
-            are fitted on the records. Training reads a text's first block alone.
+        projection, max_blocks, per_token: see :class:`~tip_exchange.influence.specification.Valuation`. Principal
+            projections are fitted on the records. Training reads a text's first block alone.
         progress: called with (checkpoints done, checkpoints in all).
 
     Raises:
