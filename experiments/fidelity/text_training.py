@@ -34,12 +34,7 @@ class FirstTokenTuner(FineTuner):
     """
 
     def _logits(self, data: EncodedRecords, rows: Sequence[int], generator: torch.Generator | None) -> Tensor:
-        def drop(x: Tensor) -> Tensor:
-            rate = self.recipe.dropout
-            if generator is None or rate == 0.0:
-                return x
-            return x * torch.bernoulli(torch.full_like(x, 1 - rate), generator=generator) / (1 - rate)
-
+        drop = self._drop(generator)
         states = [data.states[i] for i in rows]
         x = nn.utils.rnn.pad_sequence(states, batch_first=True)
         padded = torch.arange(x.shape[1]) >= torch.tensor([len(state) for state in states])[:, None, None]

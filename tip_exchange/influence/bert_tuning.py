@@ -56,15 +56,16 @@ class FineTuner(Tuner):
                     states[i] = hidden[row, : len(tokens[i])].clone()
         return tuple(states)
 
+    def _drop(self, generator: torch.Generator | None) -> Callable[[Tensor], Tensor]:
+        """Dropout drawn from a generator; none without one."""
+        rate = self.recipe.dropout
+        if generator is None or rate == 0.0:
+            return _identity
+        return lambda x: x * torch.bernoulli(torch.full_like(x, 1 - rate), generator=generator) / (1 - rate)
+
     def _logits(self, data: EncodedRecords, rows: Sequence[int], generator: torch.Generator | None) -> Tensor:
         """Logits (len(rows), classes); with a generator dropout is on."""
-
-        def drop(x: Tensor) -> Tensor:
-            rate = self.recipe.dropout
-            if generator is None or rate == 0.0:
-                return x
-            return x * torch.bernoulli(torch.full_like(x, 1 - rate), generator=generator) / (1 - rate)
-
+        drop = self._drop(generator)
         hidden = nn.utils.rnn.pad_sequence([data.states[i] for i in rows], batch_first=True)
         mask = _attention_mask([data.states[i].shape[0] for i in rows])
         layers = self.model.bert.encoder.layer[self._frozen :]

@@ -80,6 +80,8 @@ class CheckpointGradients:
         layers = folder.valuation.layers
         observe = None if factors is None else self._observe
         self._watched = [LayerGradients(self._model, layers, folder.projections(seed, k), observe) for k in chosen]
+        self.dimension = sum(watched.dimension for watched in self._watched)
+        """Entries of a row."""
         self._factors = factors
         self._drawing = False
         self._frozen = unchanged_blocks(
@@ -114,32 +116,34 @@ class CheckpointGradients:
         return self._watched[0].weights().double().numpy()
 
     def _rows(self, batch: Batch) -> NDArray[np.float32]:
-        parts = []
-        for index in range(len(self._watched)):
+        parts, moved = [], _moved(batch, self._device)
+        for index, watched in enumerate(self._watched):
             with self._frozen.passed_over(self._frozen.hidden) if index else self._frozen.recorded():
-                watched, predicted, moved = self._forward(index, batch)
+                predicted = self._predicted(index, moved)
             loss = own_loss(predicted, moved, self._folder.valuation.label_smoothing)
             parts.append(watched.gradients(loss))
         return _by_record(torch.cat(parts, dim=1), batch)
 
     def _pair(self, batch: Batch, points: NDArray[np.float64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        watched, predicted, moved = self._forward(0, batch)
+        watched, moved = self._watched[0], _moved(batch, self._device)
+        predicted = self._predicted(0, moved)
         loss = own_loss(predicted, moved, self._folder.valuation.label_smoothing)
         own = _by_record(watched.gradients(loss, keep=True), batch)
         self._drawing = True
-        drawn = watched.gradients(drawn_loss(predicted, moved, points))
-        self._drawing = False
+        try:
+            drawn = watched.gradients(drawn_loss(predicted, moved, points))
+        finally:  # memory may run out, and halves are tried
+            self._drawing = False
         return own, _by_record(drawn, batch)
 
     def _observe(self, layer: Layer, x: Tensor, delta: Tensor) -> None:
         if self._drawing and self._factors is not None:
             self._factors.observe(layer, x, delta)
 
-    def _forward(self, index: int, batch: Batch) -> tuple[LayerGradients, Predictions, Batch]:
+    def _predicted(self, index: int, batch: Batch) -> Predictions:
         self._switch(index)
-        moved = _moved(batch, self._device)
-        logits = self._watched[index].forward(input_ids=moved.ids, attention_mask=moved.mask).logits
-        return self._watched[index], predictions(logits, moved, self._folder.causal), moved
+        logits = self._watched[index].forward(input_ids=batch.ids, attention_mask=batch.mask).logits
+        return predictions(logits, batch, self._folder.causal)
 
     def _switch(self, index: int) -> None:
         if self._current != index:
@@ -225,9 +229,8 @@ def checkpoint_gradients(
         DataError: as :func:`projected_gradients`.
     """
     here = CheckpointGradients(folder, seed, compute, [checkpoint], factors)
-    d = checkpoint_dimension(folder)
-    true = np.empty((len(records), d), dtype=np.float32)
-    drawn = np.empty((0 if sampled is None else len(records), d), dtype=np.float32)
+    true = np.empty((len(records), here.dimension), dtype=np.float32)
+    drawn = np.empty((0 if sampled is None else len(records), here.dimension), dtype=np.float32)
     done = 0
     for batch in plan(folder, records, _budget(folder, compute)):
         if sampled is None:

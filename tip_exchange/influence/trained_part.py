@@ -50,7 +50,8 @@ def trained_part(model: PreTrainedModel, trained_layers: int, length: int) -> Tr
     parameters = tuple(
         name for name, _ in model.named_parameters() if name.startswith(inside) or name.rpartition(".")[0] in modules
     )
-    linear = [name for name in modules if name in linear_layers(model)]
+    layers = set(linear_layers(model))
+    linear = [name for name in modules if name in layers]
     output = linear[-1] if type(model).__name__ in CLASSIFIERS else None
     return TrainedPart(blocks, count - trained_layers, modules, parameters, output)
 
