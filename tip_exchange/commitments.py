@@ -17,6 +17,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple
 from pathlib import Path
+from typing import Protocol
 
 from eth_abi.abi import encode
 from eth_hash.auto import keccak as _keccak
@@ -30,6 +31,18 @@ TERMS_TYPE = (
 )
 """Solidity type of ``Terms``, for ABI encoding."""
 
+
+class Hasher(Protocol):
+    """A hash that takes its data in pieces, as :mod:`hashlib` has them."""
+
+    def update(self, data: bytes, /) -> None:
+        """Take the next piece."""
+
+    def digest(self) -> bytes:
+        """The hash of all pieces so far."""
+        ...
+
+
 REPLY_CELL_BYTES = 7
 """Bytes of one coefficient modulo the 56-bit prime."""
 
@@ -37,6 +50,12 @@ REPLY_CELL_BYTES = 7
 def keccak(data: bytes) -> bytes:
     """Keccak-256 of ``data``, 32 bytes."""
     return bytes(_keccak(data))
+
+
+def new_keccak() -> Hasher:
+    """A Keccak-256 that takes its data in pieces."""
+    hasher: Hasher = _keccak.new(b"")
+    return hasher
 
 
 def order_hash(terms: Terms) -> bytes:
@@ -69,6 +88,15 @@ def pad_commitment(order: bytes, seller: str, pad: int, records: int, salt: byte
     """What a seller commits to at submit and opens at reveal."""
     types = ["bytes32", "address", "uint64", "uint32", "bytes32"]
     return keccak(encode(types, [order, seller, pad, records, salt]))
+
+
+def scores_salt(scores_hash: bytes, nonce: bytes) -> bytes:
+    """The salt of a pad commitment that commits to sealed record scores as well.
+
+    ``scores_hash`` is the SHA-256 of the sealed file, ``nonce`` 32 secret bytes that keep the salt as unpredictable as
+    one drawn at random. Whoever opened the pad can show later which scores it had at submit.
+    """
+    return keccak(b"tip_exchange record scores 1" + scores_hash + nonce)
 
 
 def reply_commitment(reply: bytes) -> bytes:

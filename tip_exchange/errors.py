@@ -7,6 +7,7 @@
     │   ├── DataError         records: empty, missing column, NaN, unknown label
     │   └── ModelError        model folder: pickles, remote code, unknown architecture
     ├── StateError            a home directory lacks, or already has, what a step needs
+    │   └── LedgerLimit       an answer would tell buyers more about a record than the seller allows
     ├── WalletError           keystore missing, wrong password
     ├── CounterpartyError     somebody else's bytes break the protocol
     │   ├── WireError         truncated, oversized or out-of-range wire object
@@ -43,6 +44,10 @@ class ModelError(InputError):
 
 class StateError(TipError):
     """A home directory lacks, or already has, what a step needs."""
+
+
+class LedgerLimit(StateError):
+    """An answer would tell buyers more about a record than the seller's limit allows."""
 
 
 class WalletError(TipError):

@@ -6,7 +6,8 @@ import fcntl
 import json
 import os
 import secrets
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,8 @@ def temporary_beside(path: Path) -> Path:
     return path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
 
 
-def write_atomic(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """Replace ``path`` by ``data`` in one step, durable when the call returns; its folder is made if missing.
+def write_atomic(path: Path, data: bytes | Iterable[bytes], mode: int = 0o600) -> None:
+    """Replace ``path`` by ``data`` or its pieces in one step, durable when the call returns; makes its folder.
 
     Raises:
         OSError: the file system refused.
@@ -39,7 +40,7 @@ def write_atomic(path: Path, data: bytes, mode: int = 0o600) -> None:
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
+            file.writelines([data] if isinstance(data, bytes) else data)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -66,6 +67,25 @@ def read_state(path: Path) -> dict[str, Any]:
 def find_state(path: Path) -> dict[str, Any] | None:
     """As :func:`read_state`; None when the step that writes ``path`` has not come so far."""
     return read_state(path) if path.exists() else None
+
+
+def make_room(folder: Path, name: str, size: int, limit: int) -> bool:
+    """Make room for ``name``, of ``size`` bytes, among the folders in ``folder`` by removing those used longest ago.
+
+    Returns:
+        Whether there is room: False if it exceeds ``limit`` bytes alone; nothing is removed then.
+    """
+    if size > limit:
+        return False
+    others = [path for path in folder.iterdir() if path.name != name] if folder.exists() else []
+    sizes = {path: sum(file.stat().st_size for file in path.iterdir()) for path in others}
+    taken = size + sum(sizes.values())
+    for path in sorted(others, key=lambda path: path.stat().st_mtime):
+        if taken <= limit:
+            break
+        taken -= sizes[path]
+        shutil.rmtree(path)
+    return True
 
 
 @contextmanager

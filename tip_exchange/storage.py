@@ -20,8 +20,12 @@ from urllib.parse import urlsplit, urlunsplit
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
+from tip_exchange.commitments import Hasher
 from tip_exchange.errors import CounterpartyError, IntegrityError, StorageError
 from tip_exchange.files import sync_folder, temporary_beside
+
+NewHasher = Callable[[], Hasher]
+"""Makes an empty hash of 32 bytes, such as ``hashlib.sha256`` or ``commitments.new_keccak``."""
 
 _PIECE = 2**20
 _DIGEST_BYTES = 32
@@ -93,12 +97,13 @@ class BlobStore:
             raise self._differs(digest, actual)
         return data
 
-    def put_file(self, digest: bytes, source: Path) -> None:
-        """Store the caller's own file under its SHA-256, in constant memory.
+    def put_file(self, digest: bytes, source: Path, *, hasher: NewHasher = hashlib.sha256) -> None:
+        """Store the caller's own file under its hash, in constant memory.
 
         Args:
-            digest: the file's SHA-256, as ``commitments.file_digest`` makes it.
+            digest: the file's hash.
             source: the file.
+            hasher: of which kind, SHA-256 by default.
 
         Raises:
             IntegrityError: the file does not have that hash (any more); nothing is stored.
@@ -107,25 +112,25 @@ class BlobStore:
         with self._reaching(digest):
             if self._fs.isfile(self._path(digest)) and self._fs.size(self._path(digest)) == source.stat().st_size:
                 with self._fs.open(self._path(digest), "rb") as stored:
-                    if _copy(stored, None) == digest:
+                    if _copy(stored, None, hasher) == digest:
                         return
 
             if self._whole_uploads:
                 with source.open("rb") as file:
-                    _check_own(source, digest, _copy(file, None))
+                    _check_own(source, digest, _copy(file, None, hasher))
                 self._fs.put_file(str(source), self._path(digest))
                 return
 
             def write(target: IO[bytes]) -> None:
                 with source.open("rb") as file:
-                    _check_own(source, digest, _copy(file, target))
+                    _check_own(source, digest, _copy(file, target, hasher))
 
             self._stage(digest, write)
 
-    def get_file(self, digest: bytes, target: Path, *, limit: int) -> None:
+    def get_file(self, digest: bytes, target: Path, *, limit: int, hasher: NewHasher = hashlib.sha256) -> None:
         """Copy a blob that somebody else may have written to ``target``, in constant memory.
 
-        ``target`` appears only when its SHA-256 is right; a file that is there already with that hash is left as it is.
+        ``target`` appears only when its hash is right; a file that is there already with that hash is left as it is.
 
         Raises:
             IntegrityError: larger than ``limit``, or another hash.
@@ -134,14 +139,14 @@ class BlobStore:
         with self._reaching(digest):
             if target.is_file():
                 with target.open("rb") as file:
-                    if _copy(file, None) == digest:
+                    if _copy(file, None, hasher) == digest:
                         return
             self._check_size(digest, limit)
             target.parent.mkdir(parents=True, exist_ok=True)
             temporary = temporary_beside(target)
             try:
                 with self._fs.open(self._path(digest), "rb") as source, temporary.open("xb") as copy:
-                    actual = _copy(source, copy, limit)
+                    actual = _copy(source, copy, hasher, limit)
                     if actual is None:
                         raise self._too_large(digest, limit)
                     if actual != digest:
@@ -152,7 +157,7 @@ class BlobStore:
             finally:
                 temporary.unlink(missing_ok=True)
 
-    def check_file(self, digest: bytes, *, limit: int) -> None:
+    def check_file(self, digest: bytes, *, limit: int, hasher: NewHasher = hashlib.sha256) -> None:
         """Read a blob through in constant memory, and keep nothing but the knowledge that it is whole.
 
         Raises:
@@ -162,7 +167,7 @@ class BlobStore:
         with self._reaching(digest):
             self._check_size(digest, limit)
             with self._fs.open(self._path(digest), "rb") as source:
-                actual = _copy(source, None, limit)
+                actual = _copy(source, None, hasher, limit)
         if actual is None:
             raise self._too_large(digest, limit)
         if actual != digest:
@@ -255,9 +260,9 @@ def _shown(url: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
-def _copy(source: Any, target: IO[bytes] | None, limit: int | None = None) -> bytes | None:
-    """Stream to ``target``; the SHA-256, or None as soon as there are more than ``limit`` bytes."""
-    hasher, size = hashlib.sha256(), 0
+def _copy(source: Any, target: IO[bytes] | None, new_hasher: NewHasher, limit: int | None = None) -> bytes | None:
+    """Stream to ``target``; the hash, or None as soon as there are more than ``limit`` bytes."""
+    hasher, size = new_hasher(), 0
     while piece := source.read(_PIECE):
         size += len(piece)
         if limit is not None and size > limit:

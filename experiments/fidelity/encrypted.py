@@ -23,7 +23,7 @@ from experiments.fidelity.encrypted_markets import CASES, QUICK, Market, Size, d
 from tip_exchange.encryption.decryption import decrypt
 from tip_exchange.encryption.packing import fixed_point, inner_product
 from tip_exchange.encryption.parameters import WIDE
-from tip_exchange.encryption.query import encrypt_query
+from tip_exchange.encryption.query import SecretKey, encrypted_query
 from tip_exchange.encryption.scoring import new_pad, value_data_set
 from tip_exchange.encryption.wire import decode_query, encode_reply
 from tip_exchange.settlement import centred, opened_value
@@ -39,8 +39,8 @@ def value(market: Market, gradients: NDArray[np.float64]) -> dict[str, Any]:
     norms = np.linalg.norm(gradients, axis=2, keepdims=True)
     means = (gradients / np.maximum(norms, market.clip)).mean(axis=1)
     integers = fixed_point(market.direction, WIDE, "query")
-    made = encrypt_query(integers, WIDE)
-    query = decode_query(made.blob, parameters=WIDE, dimension=integers.size)
+    key = SecretKey.fresh(WIDE)
+    query = decode_query(b"".join(encrypted_query(integers, key)), parameters=WIDE, dimension=integers.size)
     decrypted, exact, seconds = [], 0, {"evaluate": 0.0, "decrypt": 0.0}
     for mean in means:
         vector, pad = fixed_point(mean, WIDE, "gradient"), new_pad(WIDE)
@@ -48,7 +48,7 @@ def value(market: Market, gradients: NDArray[np.float64]) -> dict[str, Any]:
         reply = encode_reply(value_data_set(query, vector, pad))
         seconds["evaluate"] += time.perf_counter() - clock
         clock = time.perf_counter()
-        opened = opened_value(decrypt(reply, made.secret_key, WIDE), pad)
+        opened = opened_value(decrypt(reply, key.coefficients, WIDE), pad)
         seconds["decrypt"] += time.perf_counter() - clock
         exact += opened == centred(inner_product(integers, vector))
         decrypted.append(opened / WIDE.S**2)

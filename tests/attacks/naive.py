@@ -11,20 +11,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from vectors import unit
+from vectors import gradient_blocks, published_query, query_blocks, unit
 
 from tip_exchange.encryption.keys import TernaryKey
-from tip_exchange.encryption.packing import (
-    Coefficients,
-    fixed_point,
-    gradient_polynomials,
-    query_polynomials,
-)
+from tip_exchange.encryption.packing import Coefficients, fixed_point
 from tip_exchange.encryption.parameters import WIDE
-from tip_exchange.encryption.query import encrypt_query, expand_a
+from tip_exchange.encryption.query import expand_a
 from tip_exchange.encryption.sampling import centred_binomial, ternary, uniform
 from tip_exchange.encryption.seal import seal
-from tip_exchange.encryption.wire import Query, decode_query
+from tip_exchange.encryption.wire import Query
 
 Polynomial = NDArray[np.object_]
 Pair = tuple[Polynomial, Polynomial]
@@ -104,7 +99,7 @@ def evaluate(
 ) -> Pair:
     """(c0, c1) modulo q of the blocks times the gradient; without options plain BFV, with all of them the sanitiser."""
     engine = seal(WIDE)
-    terms = list(zip(blocks, gradient_polynomials(gradient, WIDE), strict=True))
+    terms = list(zip(blocks, gradient_blocks(gradient), strict=True))
     if zero_block is not None:
         terms.append((zero_block, ternary(N)))
     total: Any = None
@@ -146,7 +141,7 @@ class Buyer:
 
     def errors(self) -> list[Polynomial]:
         """The noise of its own query blocks."""
-        messages = query_polynomials(self.entries, WIDE).astype(object)
+        messages = query_blocks(self.entries).astype(object)
         pairs = zip(self.blocks, messages, strict=True)
         return [centred(self.phase(*block) - DELTA * message) for block, message in pairs]
 
@@ -154,8 +149,8 @@ class Buyer:
 def honest_buyer(dimension: int, seed: int) -> Buyer:
     """A buyer that follows the protocol up to here: a random query, published in the wire format."""
     entries = random_gradient(dimension, seed)
-    made = encrypt_query(entries, WIDE)
-    query = decode_query(made.blob, parameters=WIDE, dimension=dimension)
+    made = published_query(entries)
+    query = made.query(dimension)
     pairs = [(integers(block.b), integers(expand_a(block, WIDE))) for block in (*query.zero_blocks, *query.blocks)]
     return Buyer(made.secret_key, entries, query, pairs[1:], pairs[0])
 

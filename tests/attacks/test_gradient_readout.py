@@ -20,8 +20,8 @@ from naive import (
     spectrum,
     t,
 )
+from vectors import gradient_blocks, query_blocks
 
-from tip_exchange.encryption.packing import gradient_polynomials, query_polynomials
 from tip_exchange.encryption.parameters import WIDE
 from tip_exchange.encryption.scoring import new_pad, value_data_set
 
@@ -52,7 +52,7 @@ def read_out(buyer: Buyer, c0: Polynomial, c1: Polynomial) -> list[Polynomial]:
     message = centred((2 * t * phase + q) // (2 * q), t)
     known = [
         [a for _, a in buyer.blocks],
-        list(query_polynomials(buyer.entries, WIDE).astype(object)),
+        list(query_blocks(buyer.entries).astype(object)),
         buyer.errors(),
     ]
     blocks = len(buyer.blocks)
@@ -63,14 +63,14 @@ def read_out(buyer: Buyer, c0: Polynomial, c1: Polynomial) -> list[Polynomial]:
 def test_a_plain_product_gives_the_whole_gradient_away_and_a_reply_nothing(blocks: int) -> None:
     buyer = honest_buyer(blocks * N, 1)
     gradient = random_gradient(blocks * N, 2)
-    secret = gradient_polynomials(gradient, WIDE)
+    secret = gradient_blocks(gradient)
 
     found = read_out(buyer, *evaluate(buyer.blocks, gradient))
     assert all((ours == theirs).all() for ours, theirs in zip(found, secret, strict=True)), "the attack must work"
 
     reply = value_data_set(buyer.query, gradient, new_pad(WIDE))
     c0, c1 = np.zeros(N, object), reply.c1.astype(object) * q1
-    c0[-1] = reply.cell * q1
+    c0[-1] = int(reply.cells[0]) * q1
     for guess, theirs in zip(read_out(buyer, c0, c1), secret, strict=True):
         assert abs(correlation(guess, theirs)) < CHANCE
 
@@ -79,7 +79,7 @@ def test_it_is_the_zero_block_that_protects_c1() -> None:
     """Before the switch and with all of c0 in hand: a flood alone leaves c1/a to anybody, a zero block nothing."""
     buyer = honest_buyer(N, 8)
     gradient = random_gradient(N, 9)
-    (secret,) = gradient_polynomials(gradient, WIDE)
+    (secret,) = gradient_blocks(gradient)
     assert (read_out(buyer, *evaluate(buyer.blocks, gradient, flood=True))[0] == secret).all()
     whole = evaluate(buyer.blocks, gradient, zero_block=buyer.zero_block, flood=True)
     assert abs(correlation(read_out(buyer, *whole)[0], secret)) < CHANCE
@@ -94,7 +94,7 @@ def test_linear_filters_of_c1_meet_chance_on_a_reply() -> None:
     """Without the modulus the matched filter finds p, so it is a fair attack; on a reply it finds nothing."""
     buyer = honest_buyer(N, 5)
     gradient = random_gradient(N, 6)
-    (secret,) = gradient_polynomials(gradient, WIDE)
+    (secret,) = gradient_blocks(gradient)
     ((b, a),) = buyer.blocks
     small = centred(a) // 2**90
     assert correlation(multiply(adjoint(small), multiply(small, secret.astype(object))), secret) > 0.5

@@ -14,9 +14,9 @@ from naive import (
     random_gradient,
     switch,
 )
+from vectors import gradient_blocks
 
-from tip_exchange.encryption.packing import Coefficients, gradient_polynomials
-from tip_exchange.encryption.parameters import WIDE
+from tip_exchange.encryption.packing import Coefficients
 from tip_exchange.encryption.scoring import value_data_set
 from tip_exchange.encryption.wire import encode_reply
 
@@ -25,7 +25,7 @@ DIMENSION = N + 500
 
 def distance(buyer: Buyer, guess: Coefficients, c1: Polynomial) -> float:
     """Mean distance of c1 modulo q0 from the Σ aₖpₖ of a guess, as a part of q0; 1/4 for unrelated polynomials."""
-    polynomials = gradient_polynomials(guess, WIDE).astype(object)
+    polynomials = gradient_blocks(guess).astype(object)
     expected = sum(multiply(a, p) for (_, a), p in zip(buyer.blocks, polynomials, strict=True))
     return float(np.abs(centred(c1 - switch(expected), q0).astype(float)).mean() / q0)
 
@@ -66,6 +66,6 @@ def test_equal_gradients_give_equal_plain_products_and_unrelated_replies() -> No
     replies = [value_data_set(buyer.query, gradient, 5) for _ in range(2)]
     assert encode_reply(replies[0]) != encode_reply(replies[1])
     assert (replies[0].c1 == replies[1].c1).sum() <= 1
-    assert replies[0].cell != replies[1].cell
+    assert replies[0].cells != replies[1].cells
     halves = [centred(reply.c1.astype(object), q0) for reply in replies]
     assert abs(correlation(*halves)) < 6 / N**0.5

@@ -2,7 +2,7 @@
 
 from naive import DELTA, correlation, evaluate, honest_buyer, q0, random_gradient, t
 
-from tip_exchange.encryption.decryption import phase
+from tip_exchange.encryption.decryption import phases
 from tip_exchange.encryption.parameters import WIDE, noise_budget
 from tip_exchange.encryption.sampling import uniform
 from tip_exchange.encryption.scoring import value_data_set
@@ -36,7 +36,7 @@ def test_the_noise_of_a_reply_says_nothing_about_its_gradient() -> None:
     for seed in range(300):
         gradient = random_gradient(DIMENSION, seed) // (1 + seed % 4)
         value = int(buyer.entries @ gradient)
-        seen = t * phase(value_data_set(buyer.query, gradient, 0), buyer.key, WIDE) - q0 * value
+        seen = t * phases(value_data_set(buyer.query, gradient, 0), buyer.key, WIDE, WIDE.N)[0] - q0 * value
         noise.append((seen + t * q0 // 2) % (t * q0) - t * q0 // 2)
         predicted.append(int(errors[:DIMENSION] @ gradient))
         values.append(value)

@@ -4,11 +4,12 @@ from itertools import product
 
 import pytest
 from naive import random_gradient
+from vectors import Published, published_query
 
 from tip_exchange.commitments import check, keccak, pad_commitment, reply_commitment
 from tip_exchange.encryption.decryption import decrypt
 from tip_exchange.encryption.parameters import WIDE
-from tip_exchange.encryption.query import EncryptedQuery, encrypt_query, zero_block_hash
+from tip_exchange.encryption.query import zero_block_hash
 from tip_exchange.encryption.scoring import value_data_set
 from tip_exchange.encryption.wire import Query, decode_query, encode_query, encode_reply
 from tip_exchange.errors import IntegrityError
@@ -19,9 +20,9 @@ SELLERS = [f"0x{i:040x}" for i in (1, 2)]
 
 
 @pytest.fixture(scope="module")
-def orders() -> list[EncryptedQuery]:
+def orders() -> list[Published]:
     """Two orders: the buyer's, and a thief's with a query of its own choice."""
-    return [encrypt_query(random_gradient(DIMENSION, seed), WIDE) for seed in (1, 2)]
+    return [published_query(random_gradient(DIMENSION, seed)) for seed in (1, 2)]
 
 
 def reply_to(blob: bytes, gradient_seed: int, pad: int) -> bytes:
@@ -29,7 +30,7 @@ def reply_to(blob: bytes, gradient_seed: int, pad: int) -> bytes:
     return encode_reply(value_data_set(query, random_gradient(DIMENSION, gradient_seed), pad))
 
 
-def test_a_query_of_another_order_is_refused_by_its_hash(orders: list[EncryptedQuery]) -> None:
+def test_a_query_of_another_order_is_refused_by_its_hash(orders: list[Published]) -> None:
     buyer, thief = orders
     reply = reply_to(thief.blob, 3, 0)
     stolen = opened_value(decrypt(reply, thief.secret_key, WIDE), 0)
@@ -42,17 +43,17 @@ def test_a_query_of_another_order_is_refused_by_its_hash(orders: list[EncryptedQ
         check("query of order A", buyer.query_hash, keccak(thief.blob))
 
 
-def test_a_mixed_query_passes_no_hash(orders: list[EncryptedQuery]) -> None:
+def test_a_mixed_query_passes_no_hash(orders: list[Published]) -> None:
     """The buyer's zero block before the thief's query block parses, and keeps the zero block hash: not the query's."""
     buyer, thief = (decode_query(each.blob, parameters=WIDE, dimension=DIMENSION) for each in orders)
-    mixed = Query(WIDE, DIMENSION, buyer.zero_blocks, thief.blocks)
+    mixed = Query(WIDE, DIMENSION, WIDE.N, buyer.zero_blocks, thief.blocks)
     blob = encode_query(mixed)
-    assert zero_block_hash(decode_query(blob, parameters=WIDE, dimension=DIMENSION)) == orders[0].zero_block_hash
+    assert zero_block_hash(decode_query(blob, parameters=WIDE, dimension=DIMENSION)) == zero_block_hash(buyer)
     with pytest.raises(IntegrityError):
         check("query", orders[0].query_hash, keccak(blob))
 
 
-def test_a_reply_of_another_seller_or_order_is_refused_by_its_hash(orders: list[EncryptedQuery]) -> None:
+def test_a_reply_of_another_seller_or_order_is_refused_by_its_hash(orders: list[Published]) -> None:
     buyer, thief = orders
     mine, theirs, elsewhere = (
         reply_to(blob, seed, 0) for blob, seed in ((buyer.blob, 3), (buyer.blob, 4), (thief.blob, 3))
@@ -66,7 +67,7 @@ def test_a_reply_of_another_seller_or_order_is_refused_by_its_hash(orders: list[
             check("reply of seller 1", reply_commitment(mine), reply_commitment(swapped))
 
 
-def test_a_reply_replayed_in_another_order_decrypts_to_noise(orders: list[EncryptedQuery]) -> None:
+def test_a_reply_replayed_in_another_order_decrypts_to_noise(orders: list[Published]) -> None:
     buyer, thief = orders
     gradient = random_gradient(DIMENSION, 3)
     replayed = decrypt(reply_to(thief.blob, 3, 0), buyer.secret_key, WIDE)

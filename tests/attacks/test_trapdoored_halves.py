@@ -31,9 +31,9 @@ from naive import (
     switch,
     t,
 )
+from vectors import gradient_blocks, query_blocks
 
 from tip_exchange.encryption.keys import TernaryKey
-from tip_exchange.encryption.packing import gradient_polynomials, query_polynomials
 from tip_exchange.encryption.parameters import ERROR_BOUND, WIDE
 from tip_exchange.encryption.query import expand_a
 from tip_exchange.encryption.sampling import centred_binomial, ternary
@@ -54,7 +54,7 @@ def encryption(a: Polynomial, key: TernaryKey, message: Polynomial) -> Pair:
 def seeded_by_the_wire(zero_block: Pair, blocks: list[Pair], dimension: int) -> Query:
     """What is left of chosen blocks in our wire format: their b halves, under seeds that the buyer may pick."""
     wired = [Block(bytes([k + 1]) * 64, residues(b)) for k, (b, _) in enumerate([zero_block, *blocks])]
-    query = Query(WIDE, dimension, tuple(wired[:1]), tuple(wired[1:]))
+    query = Query(WIDE, dimension, WIDE.N, tuple(wired[:1]), tuple(wired[1:]))
     return decode_query(encode_query(query), parameters=WIDE, dimension=dimension)
 
 
@@ -72,12 +72,12 @@ def test_a_chosen_a_reads_every_coordinate_of_a_sanitised_reply_and_a_seed_none(
     dimension = BLOCKS * N
     honest = honest_buyer(dimension, 1)
     gradient = random_gradient(dimension, 2)
-    secret = gradient_polynomials(gradient, WIDE)
+    secret = gradient_blocks(gradient)
     f = ternary(N).astype(object)
     inverse = from_spectrum(inverses(spectrum(f)))
     constant = np.eye(1, N, dtype=np.int64)[0].astype(object)
     halves = [multiply(2**shift * q1 * constant + ternary(N).astype(object), inverse) for shift in SHIFTS]
-    messages = query_polynomials(honest.entries, WIDE).astype(object)
+    messages = query_blocks(honest.entries).astype(object)
     blocks = [encryption(a, honest.key, message) for a, message in zip(halves, messages, strict=True)]
     zero_block = encryption(multiply(ternary(N).astype(object), inverse), honest.key, np.zeros(N, object))
     buyer = Buyer(honest.key, honest.entries, honest.query, blocks, zero_block)
@@ -103,7 +103,7 @@ def test_a_chosen_a_decrypts_one_reply_under_two_keys_and_a_seed_does_not() -> N
     value = int(honest.entries @ gradient)
     key, other = honest.key, ternary(N)
     inverse = from_spectrum(inverses(spectrum((other - key).astype(object))))
-    (message,) = query_polynomials(honest.entries, WIDE).astype(object)
+    (message,) = query_blocks(honest.entries).astype(object)
     negated = -2 * DELTA * message + ternary(N).astype(object)
     block = encryption(multiply(negated, inverse), key, message)
     zero_block = encryption(multiply(ternary(N).astype(object), inverse), key, np.zeros(N, object))
@@ -134,4 +134,4 @@ def test_division_in_the_ring_is_exact() -> None:
     """The trapdoors stand on it."""
     x, y = ternary(N).astype(object), integers(residues(np.arange(N).astype(object) + 1))
     assert (divide(multiply(x, y), y) == x).all()
-    assert Reply.__slots__ == ("c1", "cell")
+    assert Reply.__slots__ == ("c1", "cells")

@@ -35,24 +35,33 @@ def nonce(exchange: Exchange, role: str) -> int:
 
 @pytest.mark.parametrize(("kill", "least"), [(at_every_event, 2), (after_sending, 1)])
 def test_every_step_survives_a_kill(exchange: Exchange, kill: Callable[..., int], least: int) -> None:
-    assert kill(exchange, "buyer", *exchange.open_arguments()) >= least
-    exchange.order = exchange.tip("buyer", *exchange.open_arguments())["order_id"]
+    opening = exchange.open_arguments("order", "--record-scores", "24")
+    assert kill(exchange, "buyer", *opening) >= least
+    exchange.order = exchange.tip("buyer", *opening)["order_id"]
     assert len(exchange.tip("auditor", "orders")["orders"]) == 1
 
     for seller in SELLERS:
         records = str(exchange.folder / f"{seller}.jsonl")
-        assert kill(exchange, seller, "seller", "submit", exchange.order, "--records", records) >= least
+        arguments = ["seller", "submit", exchange.order, "--records", records, "--record-scores"]
+        assert kill(exchange, seller, *arguments) >= least
         assert exchange.submit(seller)["already_submitted"]
     exchange.advance("2d")
     assert kill(exchange, "buyer", "buyer", "attest", "order") >= least
     for seller in SELLERS:
         assert kill(exchange, seller, "seller", "reveal", exchange.order) >= least
+        if kill is at_every_event:
+            assert kill(exchange, seller, "seller", "hand-over", exchange.order) >= least
     exchange.advance("2d", "3d")
     before = {seller: int(exchange.rpc("eth_getBalance", exchange.wallets[seller], "latest"), 16) for seller in SELLERS}
     for seller in SELLERS:
         assert kill(exchange, seller, "seller", "claim", exchange.order) >= least
     assert kill(exchange, "buyer", "buyer", "refund", "order") >= least
 
+    if kill is at_every_event:
+        scored = exchange.tip("buyer", "buyer", "scores", "order")
+        assert [row["seller"] for row in scored["sellers"]] == [exchange.wallets[seller] for seller in SELLERS]
+    for seller in SELLERS:
+        assert len(exchange.tip(seller, "seller", "ledger")["answers"]) == 1, "charged once"
     report = exchange.tip("auditor", "auditor", "verify", exchange.order)
     assert report["ok"], report
     for row in report["sellers"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import Any
 
 import pytest
@@ -94,6 +95,7 @@ def test_a_reply_that_is_no_reply_is_attested_invalid_and_worth_nothing(exchange
     exchange.open()
     records = str(exchange.folder / "clinic.jsonl")
     for kill_at in range(1, 40):
+        shutil.rmtree(exchange.home("clinic") / "submissions", ignore_errors=True)
         ended = exchange.run("clinic", "seller", "submit", exchange.order, "--records", records, kill_at=kill_at)
         written = list((exchange.home("clinic") / "submissions").glob("*/submission.json"))
         if written:

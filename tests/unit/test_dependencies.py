@@ -109,7 +109,7 @@ def test_a_forbidden_import_is_found(tmp_path: Path, file: str, line: str) -> No
 @pytest.mark.parametrize(
     ("file", "line"),
     [
-        ("roles/buyer.py", "from tip_exchange.encryption.query import encrypt_query\nfrom . import market"),
+        ("roles/buyer.py", "from tip_exchange.encryption.query import encrypted_query\nfrom . import market"),
         ("encryption/a.py", "import tenseal.sealapi\nfrom ..commitments import keccak\nfrom .wire import Query"),
         ("chain/abi/a.py", "import web3\nfrom ..escrow import x\nfrom ... import types"),
         ("cli/a.py", "from tip_exchange import __version__"),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from vectors import unit
 
 from tip_exchange.encryption import seal as bridge
-from tip_exchange.encryption.decryption import decrypt, phase, round_phase
+from tip_exchange.encryption.decryption import decrypt, phases, round_phase
 from tip_exchange.encryption.keys import TernaryKey
 from tip_exchange.encryption.packing import fixed_point
 from tip_exchange.encryption.parameters import WIDE
@@ -59,12 +59,12 @@ def test_the_integer_decryption_equals_seals_on_real_replies(keys: tuple[Any, Te
     rng = np.random.default_rng(1)
     entries = fixed_point(unit(rng.standard_normal(N)), WIDE, "query")
     zero, block = (Block(*seal(WIDE).encrypt(seal_key, plain)) for plain in (np.zeros(N, np.int64), entries))
-    query = Query(WIDE, N, (zero,), (block,))
+    query = Query(WIDE, N, N, (zero,), (block,))
     for pad in (0, 1, t // 2, t - 1, 123456789012 % t):
         gradient = fixed_point(unit(rng.standard_normal(N)), WIDE, "gradient")
         reply = value_data_set(query, gradient, pad)
         c0 = np.zeros(N, np.uint64)
-        c0[-1] = reply.cell
+        c0[-1] = reply.cells[0]
         attested = decrypt(encode_reply(reply), key, WIDE)
         assert attested == seal_decrypts(seal_key, c0, reply.c1)[-1] == (int(entries @ gradient) + pad) % t
 
@@ -77,13 +77,13 @@ def test_the_integer_decryption_equals_seals_beside_every_rounding_border(
     seal_key, key = keys
     rng = np.random.default_rng(offset + 100)
     messages = np.append(rng.integers(0, t, N - 2), [0, t - 1]).astype(object)
-    phases = ((2 * messages + 1) * q0 // (2 * t) + offset) % q0
+    borders = ((2 * messages + 1) * q0 // (2 * t) + offset) % q0
     c1 = rng.integers(0, q0, N).astype(np.uint64)
-    c0 = ((phases - times_key(c1, key)) % q0).astype(np.uint64)
-    rounded = [round_phase(int(x), WIDE) for x in phases]
+    c0 = ((borders - times_key(c1, key)) % q0).astype(np.uint64)
+    rounded = [round_phase(int(x), WIDE) for x in borders]
     assert rounded == seal_decrypts(seal_key, c0, c1)
     assert rounded == [int(m + (offset > 0)) % t for m in messages]
-    assert phase(Reply(c1, int(c0[-1])), key, WIDE) == phases[-1]
+    assert phases(Reply(c1, c0[-1:]), key, WIDE, N) == [borders[-1]]
 
 
 @given(st.integers(0, q0 - 1))
@@ -102,7 +102,7 @@ def test_the_last_coefficient_of_a_product_needs_no_sign(keys: tuple[Any, Ternar
     _, key = keys
     c1 = np.random.default_rng(2).integers(0, q0, N).astype(np.uint64)
     for cell in (0, 1, q0 - 1):
-        assert phase(Reply(c1, cell), key, WIDE) == (cell + times_key(c1, key)[-1]) % q0
+        assert phases(Reply(c1, np.array([cell], np.uint64)), key, WIDE, N)[0] == (cell + times_key(c1, key)[-1]) % q0
 
 
 BASE = np.random.default_rng(3).integers(0, q0, N + 1).astype(">u8").view(np.uint8).reshape(-1, 8)[:, 1:].tobytes()

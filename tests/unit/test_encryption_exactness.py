@@ -8,22 +8,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from vectors import unit
+from vectors import Published, gradient_blocks, published_query, query_blocks, unit
 
-from tip_exchange.encryption.decryption import decrypt, phase
-from tip_exchange.encryption.packing import (
-    Coefficients,
-    Vector,
-    fixed_point,
-    gradient_polynomials,
-    inner_product,
-    query_polynomials,
-)
+from tip_exchange.encryption.decryption import decrypt, phases
+from tip_exchange.encryption.packing import Coefficients, Vector, fixed_point, inner_product
 from tip_exchange.encryption.parameters import ERROR_BOUND, WIDE, noise_budget, parameter_set
-from tip_exchange.encryption.query import EncryptedQuery, encrypt_query
 from tip_exchange.encryption.scoring import new_pad, value_data_set
 from tip_exchange.encryption.seal import Seal, seal
-from tip_exchange.encryption.wire import Query, Reply, decode_query, encode_reply
+from tip_exchange.encryption.wire import Query, Reply, encode_reply
 from tip_exchange.errors import DataError, ParameterError
 from tip_exchange.settlement import centred, opened_value
 
@@ -49,17 +41,17 @@ def vector(kind: str, dimension: int, seed: int, query: Vector | None = None) ->
 
 
 @cache
-def published(kind: str, dimension: int) -> tuple[Vector, Coefficients, EncryptedQuery, Query]:
+def published(kind: str, dimension: int) -> tuple[Vector, Coefficients, Published, Query]:
     entries = vector(kind, dimension, 1)
     integers = fixed_point(entries, WIDE, "query")
-    made = encrypt_query(integers, WIDE)
-    return entries, integers, made, decode_query(made.blob, parameters=WIDE, dimension=dimension)
+    made = published_query(integers)
+    return entries, integers, made, made.query(dimension)
 
 
-def phase_error(reply: Reply, made: EncryptedQuery, message: int) -> Fraction:
+def phase_error(reply: Reply, made: Published, message: int) -> Fraction:
     """Phase minus q0/t times the message, as a fraction in units of the ciphertext."""
     modulus = WIDE.t * WIDE.q0
-    error = (WIDE.t * phase(reply, made.secret_key, WIDE) - WIDE.q0 * message) % modulus
+    error = (WIDE.t * phases(reply, made.secret_key, WIDE, WIDE.N)[0] - WIDE.q0 * message) % modulus
     return Fraction(error - modulus if error > modulus // 2 else error, WIDE.t)
 
 
@@ -87,8 +79,8 @@ def test_small_integer_vectors_are_valued_exactly(data: st.DataObject) -> None:
     gradient_entries = data.draw(st.lists(entry, min_size=len(query_entries), max_size=len(query_entries)))
     pad = data.draw(st.integers(0, WIDE.t - 1))
     integers, gradient = np.array(query_entries, np.int64), np.array(gradient_entries, np.int64)
-    made = encrypt_query(integers, WIDE)
-    query = decode_query(made.blob, parameters=WIDE, dimension=integers.size)
+    made = published_query(integers)
+    query = made.query(integers.size)
     expected = sum(x * y for x, y in zip(query_entries, gradient_entries, strict=True)) + pad
     reply = encode_reply(value_data_set(query, gradient, pad))
     assert decrypt(reply, made.secret_key, WIDE) == expected % WIDE.t
@@ -113,8 +105,8 @@ def test_fixed_point_keeps_the_order_of_sellers(dimension: int) -> None:
 def test_a_million_entries_are_valued_exactly() -> None:
     rng = np.random.default_rng(4)
     integers, gradient = (fixed_point(unit(rng.standard_normal(10**6)), WIDE, "x") for _ in range(2))
-    made = encrypt_query(integers, WIDE)
-    query = decode_query(made.blob, parameters=WIDE, dimension=10**6)
+    made = published_query(integers)
+    query = made.query(10**6)
     value = opened_value(decrypt(encode_reply(value_data_set(query, gradient, 9)), made.secret_key, WIDE), 9)
     assert value == inner_product(integers, gradient)
 
@@ -176,7 +168,7 @@ def test_an_unknown_set_is_refused_by_number() -> None:
 def test_coefficient_n_minus_one_of_the_blocks_is_the_inner_product() -> None:
     rng = np.random.default_rng(3)
     x, y = rng.integers(-9, 10, (2, 20000))
-    left, right = query_polynomials(x, WIDE), gradient_polynomials(y, WIDE)
+    left, right = query_blocks(x), gradient_blocks(y)
     assert left.shape == right.shape == (3, WIDE.N)
     top = sum(int(np.convolve(a, b)[WIDE.N - 1]) for a, b in zip(left, right, strict=True))
     assert top == inner_product(x, y) == int(x @ y)
@@ -196,7 +188,7 @@ def test_a_vector_over_norm_one_is_refused() -> None:
 
 def test_a_gradient_of_another_dimension_or_a_pad_out_of_range_is_refused() -> None:
     query = published("gaussian", 512)[3]
-    with pytest.raises(ValueError, match=r"513 entries .* query of 512"):
+    with pytest.raises(ValueError, match=r"shape \(513,\) .* query of 512"):
         value_data_set(query, np.zeros(513, np.int64), 0)
     for pad in (-1, WIDE.t):
         with pytest.raises(ValueError, match=f"pad {pad}"):

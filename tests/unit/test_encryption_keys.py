@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from vectors import unit
+from vectors import Published, published_query, query_blocks, unit
 
 from tip_exchange.commitments import keccak, merkle_proof, merkle_root, merkle_verify
 from tip_exchange.encryption.keys import TernaryKey, pack, packed_bytes, unpack
-from tip_exchange.encryption.packing import fixed_point, query_polynomials
+from tip_exchange.encryption.packing import fixed_point
 from tip_exchange.encryption.parameters import ERROR_BOUND, WIDE
-from tip_exchange.encryption.query import EncryptedQuery, encrypt_query, expand_a, zero_block_hash
-from tip_exchange.encryption.wire import Block, Query, decode_query, encode_cells, encode_query
+from tip_exchange.encryption.query import expand_a, zero_block_hash
+from tip_exchange.encryption.wire import Block, Query, encode_cells, encode_query
 from tip_exchange.errors import WireError
 
 N, PRIMES = WIDE.N, (WIDE.q0, WIDE.q1)
@@ -24,13 +24,13 @@ INTEGERS = fixed_point(unit(np.random.default_rng(5).standard_normal(10000)), WI
 
 
 @pytest.fixture(scope="module")
-def made() -> EncryptedQuery:
-    return encrypt_query(INTEGERS, WIDE)
+def made() -> Published:
+    return published_query(INTEGERS)
 
 
 @pytest.fixture(scope="module")
-def query(made: EncryptedQuery) -> Query:
-    return decode_query(made.blob, parameters=WIDE, dimension=INTEGERS.size)
+def query(made: Published) -> Query:
+    return made.query(INTEGERS.size)
 
 
 def phases(block: Block, key: TernaryKey, message: NDArray[np.int64]) -> Iterator[NDArray[np.object_]]:
@@ -82,10 +82,10 @@ def test_a_key_of_another_size_is_refused(size: int) -> None:
 
 
 def test_keys_seeds_and_blobs_are_fresh_every_time() -> None:
-    many = [encrypt_query(INTEGERS[:3], WIDE) for _ in range(5)]
-    queries = [decode_query(each.blob, parameters=WIDE, dimension=3) for each in many]
+    many = [published_query(INTEGERS[:3]) for _ in range(5)]
+    queries = [each.query(3) for each in many]
     assert len({pack(each.secret_key) for each in many}) == len(many)
-    assert len({each.key_hash for each in many}) == len({each.zero_block_hash for each in many}) == len(many)
+    assert len({each.key_hash for each in many}) == len({zero_block_hash(each) for each in queries}) == len(many)
     assert len({block.seed for each in queries for block in (*each.zero_blocks, *each.blocks)}) == 2 * len(many)
     counts = np.bincount(np.concatenate([each.secret_key for each in many]) + 1, minlength=3)
     assert counts.size == 3
@@ -94,34 +94,31 @@ def test_keys_seeds_and_blobs_are_fresh_every_time() -> None:
     assert abs(np.corrcoef(first, second)[0, 1]) < 6 / N**0.5
 
 
-def test_the_hashes_are_those_of_the_published_bytes(made: EncryptedQuery, query: Query) -> None:
-    assert made.query_hash == keccak(made.blob)
-    assert made.key_hash == keccak(pack(made.secret_key))
-    assert made.zero_block_hash == zero_block_hash(query)
+def test_a_query_is_the_published_bytes(made: Published, query: Query) -> None:
     assert encode_query(query) == made.blob
 
 
-def test_the_zero_block_hash_opens_at_every_cell(made: EncryptedQuery, query: Query) -> None:
+def test_the_zero_block_hash_opens_at_every_cell(made: Published, query: Query) -> None:
     """As a dispute opens it: a whole, one cell of b by its Merkle path; b's cells straight from the blob."""
     a_cells = encode_cells(expand_a(query.zero_blocks[0], WIDE)[0], 7)
-    b_cells = [made.blob[80 + 7 * index : 87 + 7 * index] for index in range(N)]
+    b_cells = [made.blob[112 + 7 * index : 119 + 7 * index] for index in range(N)]
     root = merkle_root(b_cells)
-    assert made.zero_block_hash == keccak(keccak(a_cells) + root)
+    assert zero_block_hash(query) == keccak(keccak(a_cells) + root)
     for index in (0, 1, N - 1):
         assert merkle_verify(root, N, index, b_cells[index], merkle_proof(b_cells, index))
     other = Block(query.zero_blocks[0].seed, query.zero_blocks[0].b ^ np.uint64(1))
-    changed = Query(WIDE, query.dimension, (other,), query.blocks)
-    assert zero_block_hash(changed) != made.zero_block_hash
+    changed = Query(WIDE, query.dimension, N, (other,), query.blocks)
+    assert zero_block_hash(changed) != zero_block_hash(query)
 
 
-def test_the_right_key_makes_the_zero_block_small_everywhere(made: EncryptedQuery, query: Query) -> None:
+def test_the_right_key_makes_the_zero_block_small_everywhere(made: Published, query: Query) -> None:
     low, high = phases(query.zero_blocks[0], made.secret_key, np.zeros(N, np.int64))
     assert (low == high).all()
     assert np.abs(low).max() <= ERROR_BOUND
     assert low.astype(float).std() == pytest.approx(10.5**0.5, rel=0.08)
 
 
-def test_a_wrong_key_makes_the_zero_block_large_everywhere(made: EncryptedQuery, query: Query) -> None:
+def test_a_wrong_key_makes_the_zero_block_large_everywhere(made: Published, query: Query) -> None:
     """Another order's key, and the right one with a single coefficient changed; a chance hit has odds of 2⁻³⁷."""
     near = made.secret_key.copy()
     near[17] = 1 if near[17] <= 0 else 0
@@ -131,9 +128,9 @@ def test_a_wrong_key_makes_the_zero_block_large_everywhere(made: EncryptedQuery,
         assert np.median(np.abs(low)) / WIDE.q0 == pytest.approx(0.25, abs=0.03)
 
 
-def test_query_blocks_are_delta_times_the_entries_plus_bounded_errors(made: EncryptedQuery, query: Query) -> None:
+def test_query_blocks_are_delta_times_the_entries_plus_bounded_errors(made: Published, query: Query) -> None:
     """With q ≡ 1 mod t encoding rounds nothing; the errors are the ones that noise_budget assumes of SEAL."""
-    for block, message in zip(query.blocks, query_polynomials(INTEGERS, WIDE), strict=True):
+    for block, message in zip(query.blocks, query_blocks(INTEGERS), strict=True):
         low, high = phases(block, made.secret_key, message)
         assert (low == high).all()
         assert np.abs(low).max() <= ERROR_BOUND

@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 import tip_exchange.encryption
+from tip_exchange.encryption.packing import result_coefficients
 from tip_exchange.encryption.parameters import ERROR_BOUND, WIDE
 from tip_exchange.encryption.sampling import centred_binomial, ternary, uniform
 from tip_exchange.encryption.scoring import _fresh_errors, new_pad
@@ -88,7 +89,7 @@ def test_pads_are_uniform_modulo_t() -> None:
 
 def test_a_fresh_zero_has_errors_in_c1_and_touches_one_cell_of_c0() -> None:
     """e1 is what makes c1 an RLWE sample; after the switch it is too small to see in a reply."""
-    errors = _fresh_errors(WIDE, 5).astype(object)
+    errors = _fresh_errors(WIDE, result_coefficients(1, WIDE.N), [5]).astype(object)
     assert errors.shape == (2, 2, WIDE.N)
     assert not errors[0, :, :-1].any()
     low, high = errors[1]

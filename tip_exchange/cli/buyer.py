@@ -1,4 +1,4 @@
-"""``tip buyer``: open, reject, attest, refund."""
+"""``tip buyer``: train, open, reject, attest, scores, refund."""
 
 from __future__ import annotations
 
@@ -163,6 +163,12 @@ def _label_names(path: Path) -> list[str]:
 @click.option("--challenge-window", type=Duration(), default="3d", show_default=True)
 @click.option("--claim-window", type=Duration(), default="30d", show_default=True)
 @click.option("--seller", "sellers", type=Address(), multiple=True, help="Invite only these sellers (repeat).")
+@click.option(
+    "--record-scores",
+    type=click.IntRange(0),
+    default=0,
+    help="Also ask for scores of single records, of about so many a seller; sellers may leave them out.",
+)
 @click.option("--token", type=Address(), default=NATIVE_COIN, help="ERC-20 to pay in instead of the chain's coin.")
 @click.option("--forfeit-to", type=Address(), default=BURN_ADDRESS, show_default=True)
 @click.option(
@@ -217,6 +223,7 @@ def open_(
         "claimWindow": terms["claim_window"],
         "maxSellers": terms["max_sellers"],
         "sellers": terms["sellers"],
+        "scored_records": terms["record_scores"],
     }
     with progress_bar() as progress:
         opened = role.open_order(
@@ -285,6 +292,38 @@ def attest(session: Session, order: str, sign_to: Path | None, as_json_output: b
     }
     write_atomic(sign_to, json.dumps(content, indent=1).encode())
     show(as_json_output, content, f"signed attestation of {len(attestation.values)} values in {sign_to}")
+
+
+@buyer.command()
+@click.argument("order")
+@click.option("--out", type=_new_file, help="Parquet file for a table of seller, record and score.")
+@session_options()
+def scores(session: Session, order: str, out: Path | None, as_json_output: bool) -> None:
+    """Open the record scores that sellers of ORDER have handed over, and compare them with the revealed values."""
+    import pyarrow
+    from pyarrow import parquet
+
+    from tip_exchange.roles import buyer as role
+
+    with progress_bar() as progress:
+        found, missing = role.collect_scores(session.market(), session.home, order, progress)
+    if out is not None:
+        columns = {
+            "seller": [each.seller for each in found for _ in each.scores],
+            "record": [record for each in found for record in range(len(each.scores))],
+            "score": [score for each in found for score in each.scores.tolist()],
+        }
+        parquet.write_table(pyarrow.table(columns), out)
+    sellers = [
+        {"seller": each.seller, "records": len(each.scores), "mean_score": each.scores.mean(), "value": each.value}
+        for each in found
+    ]
+    lines = [
+        f"{each.seller}: {len(each.scores)} scores, mean {each.scores.mean():+.6f}, revealed value {each.value:+.6f}"
+        for each in found
+    ]
+    lines += [f"{each}: has handed over no record scores" for each in missing]
+    show(as_json_output, {"sellers": sellers, "missing": missing}, "\n".join(lines) or "no seller has revealed yet")
 
 
 @buyer.command()

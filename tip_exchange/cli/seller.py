@@ -1,13 +1,25 @@
-"""``tip seller``: submit, reveal, claim."""
+"""``tip seller``: submit, reveal, hand-over, ledger, claim."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from tip_exchange.cli.options import Address, Bytes32, Session, compute_options, progress_bar, session_options, show
+from tip_exchange.cli.options import (
+    Address,
+    Bytes32,
+    Session,
+    compute_options,
+    home_option,
+    json_option,
+    progress_bar,
+    session_options,
+    show,
+)
 from tip_exchange.influence.settings import Compute
+from tip_exchange.roles.ledger import DEFAULT_LIMIT, Ledger
 
 
 @click.group()
@@ -23,14 +35,44 @@ def seller() -> None:
     type=click.Path(path_type=Path, exists=True),
     help="Your records, with the columns the buyer's model names: CSV, JSONL, Parquet, or a saved `datasets` folder.",
 )
+@click.option(
+    "--record-scores",
+    is_flag=True,
+    help="Score every record by itself too, for `tip seller hand-over` after the reveal.",
+)
+@click.option(
+    "--ledger-limit",
+    type=click.IntRange(1),
+    default=DEFAULT_LIMIT,
+    show_default=True,
+    help="Most bits about a record that all its buyers may learn (`tip seller ledger`).",
+)
 @compute_options
 @session_options(wallet=True)
-def submit(session: Session, order: bytes, records: Path, compute: Compute, as_json_output: bool) -> None:
+def submit(
+    session: Session,
+    order: bytes,
+    records: Path,
+    record_scores: bool,
+    ledger_limit: int,
+    compute: Compute,
+    as_json_output: bool,
+) -> None:
     """Value your records blindly and commit to the padded reply."""
     from tip_exchange.roles import seller as role
 
     with progress_bar() as progress:
-        done = role.submit(session.market(), session.home, session.account(), order, records, compute, progress)
+        done = role.submit(
+            session.market(),
+            session.home,
+            session.account(),
+            order,
+            records,
+            compute,
+            progress,
+            record_scores=record_scores,
+            ledger_limit=ledger_limit,
+        )
     result = {
         "order_id": done.order_id,
         "given": done.given,
@@ -63,6 +105,29 @@ def reveal(session: Session, order: bytes, as_json_output: bool) -> None:
         "gas": receipt.gas_used if receipt else 0,
     }
     show(as_json_output, result, f"revealed: value {entry.value}, weight {entry.weight}")
+
+
+@seller.command("hand-over")
+@click.argument("order", type=Bytes32())
+@session_options(wallet=True)
+def hand_over(session: Session, order: bytes, as_json_output: bool) -> None:
+    """Publish the record scores you committed to, sealed to the buyer, after your reveal."""
+    from tip_exchange.roles import seller as role
+
+    size = role.hand_over(session.market(), session.home, session.account(), order)
+    show(as_json_output, {"bytes": size}, f"{size} bytes of record scores are in the storage, sealed to the buyer")
+
+
+@seller.command()
+@json_option
+@home_option
+def ledger(home: Path, as_json_output: bool) -> None:
+    """What your buyers may have learned about your records, in bits, by order."""
+    with Ledger(home) as kept:
+        answers, most = kept.answers(), kept.most_told()
+    lines = [f"{each.answered}  order {each.order_id}: {each.bits} bits a record, {each.records}" for each in answers]
+    total = f"most told about one record: {most} bits"
+    show(as_json_output, {"answers": [asdict(each) for each in answers], "most_told": most}, "\n".join([*lines, total]))
 
 
 @seller.command()

@@ -1,11 +1,15 @@
 """Vectors as polynomials: fixed point, blocks, and the coefficient an inner product lands in.
 
-A query block holds N entries in coefficients 0 … N−1, a gradient block the same entries reversed. Coefficient N−1 of
-their product is then their inner product, without rotations and without wrap-around (X^N = −1 touches only lower ones),
-and the sum over blocks is the inner product of the whole vectors.
+A query block holds b entries (the block width) in coefficients 0 … b−1. The other side holds N/b records at once,
+record i's same entries reversed at offset i·b. Coefficient i·b + b − 1 of the product is then record i's inner
+product, without rotations: the b query coefficients reach no other record's entries, and what wraps round (X^N = −1)
+lands below b − 1. The sum over blocks is the inner product of the whole vectors. A data set is one vector, b = N, and
+its result N − 1.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,31 +21,43 @@ Vector = NDArray[np.float64]
 Coefficients = NDArray[np.int64]
 
 
-def fixed_point(vector: Vector, parameters: ParameterSet, what: str) -> Coefficients:
-    """``vector`` (float64, shape (d,), norm at most 1) times S, rounded to the nearest integers, int64.
+def fixed_point(vectors: Vector, parameters: ParameterSet, what: str) -> Coefficients:
+    """``vectors`` (float64, shape (d,) or (n, d), norms at most 1) times S, rounded to the nearest integers, int64.
 
     Raises:
-        DataError: an entry is not finite, or the norm exceeds 1.
+        DataError: an entry is not finite, or a norm exceeds 1; ``what`` names the vectors.
     """
-    if not np.isfinite(vector).all():
-        raise DataError(f"{what}: entry {int(np.argmin(np.isfinite(vector)))} is not a finite number")
-    norm = float(np.linalg.norm(vector))
-    if norm > 1 + 1e-9:
-        raise DataError(f"{what}: norm {norm:.6g} exceeds 1; divide by the clip norm first")
-    return np.rint(vector * parameters.S).astype(np.int64)
+    rows = np.atleast_2d(vectors)
+    norms = np.sqrt(np.einsum("nd,nd->n", rows, rows, dtype=np.float64))
+    for row in np.flatnonzero(~(norms <= 1 + 1e-9)).tolist():
+        which = what if vectors.ndim == 1 else f"{what}, vector {row}"
+        if not np.isfinite(norms[row]):
+            raise DataError(f"{which}: entry {int(np.argmin(np.isfinite(rows[row])))} is not a finite number")
+        raise DataError(f"{which}: norm {norms[row]:.6g} exceeds 1; divide by the clip norm first")
+    return np.rint(vectors * parameters.S).astype(np.int64)
 
 
-def query_polynomials(integers: Coefficients, parameters: ParameterSet) -> Coefficients:
-    """The blocks of a query, int64 of shape (⌈d/N⌉, N), zero-padded."""
-    blocks = parameters.blocks(integers.size)
-    padded = np.zeros(blocks * parameters.N, np.int64)
-    padded[: integers.size] = integers
-    return padded.reshape(blocks, parameters.N)
+def query_polynomials(integers: Coefficients, parameters: ParameterSet, width: int) -> Iterator[Coefficients]:
+    """The ⌈d/width⌉ blocks of a query, each int64 of shape (N,), from int64 (d,)."""
+    for start in range(0, integers.size, width):
+        polynomial = np.zeros(parameters.N, np.int64)
+        entries = integers[start : start + width]
+        polynomial[: entries.size] = entries
+        yield polynomial
 
 
-def gradient_polynomials(integers: Coefficients, parameters: ParameterSet) -> Coefficients:
-    """The blocks of a gradient, reversed, int64 of shape (⌈d/N⌉, N)."""
-    return query_polynomials(integers, parameters)[:, ::-1]
+def gradient_polynomials(rows: Coefficients, parameters: ParameterSet, width: int) -> Iterator[Coefficients]:
+    """The ⌈d/width⌉ blocks of up to N/width gradients, each int64 of shape (N,), from int64 (m, d)."""
+    for start in range(0, rows.shape[1], width):
+        entries = rows[:, start : start + width]
+        packed = np.zeros((parameters.results(width), width), np.int64)
+        packed[: len(rows), width - entries.shape[1] :] = entries[:, ::-1]
+        yield packed.reshape(-1)
+
+
+def result_coefficients(records: int, width: int) -> Coefficients:
+    """Where the inner products of the first ``records`` gradients land, int64 (records,)."""
+    return np.arange(1, records + 1, dtype=np.int64) * width - 1
 
 
 def inner_product(query: Coefficients, gradient: Coefficients) -> int:

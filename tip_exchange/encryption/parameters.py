@@ -47,20 +47,43 @@ class ParameterSet:
         """Modulus of a fresh ciphertext."""
         return self.q0 * self.q1
 
-    def blocks(self, dimension: int) -> int:
-        """Ciphertexts that carry a query of ``dimension`` entries.
+    @property
+    def result_bits(self) -> int:
+        """Most bits about a seller's vector that one result can carry, whatever the query: log₂(q / 2·flood)."""
+        return ceil(log2(self.q)) - self.flood_bits - 1
+
+    def blocks(self, dimension: int, width: int) -> int:
+        """Ciphertexts that carry a query of ``dimension`` entries, ``width`` in each.
 
         Raises:
-            ParameterError: the dimension is not in [1, 10⁸], over which exactness is derived and measured.
+            ParameterError: the dimension is not in [1, 10⁸], over which exactness is derived and measured, or the width
+                is no power of two in [16, N].
         """
         if not 1 <= dimension <= MAX_DIMENSION:
             raise ParameterError(
                 f"dimension {dimension} is outside [1, {MAX_DIMENSION}] of parameter set {self.name}: lower the rank"
             )
-        return ceil(dimension / self.N)
+        if not MIN_WIDTH <= width <= self.N or width & (width - 1):
+            raise ParameterError(f"block width {width} is no power of two in [{MIN_WIDTH}, {self.N}]")
+        return ceil(dimension / width)
+
+    def results(self, width: int) -> int:
+        """Records that one reply block answers at this block width; 1 for a data set (width N)."""
+        return self.N // width
+
+    def zero_blocks(self, width: int) -> int:
+        """Encryptions of zero that hide a reply block, each times a ternary polynomial of its own.
+
+        A crafted query can spend every result on those polynomials: ``result_bits / log₂ 3`` coefficients a result.
+        What stays unknown is at least what one result leaves of one polynomial, N − 24 coefficients.
+        """
+        spent = ceil(self.result_bits / log2(3))
+        return 1 + ceil(spent * (self.results(width) - 1) / self.N)
 
 
 MAX_DIMENSION = 10**8
+MIN_WIDTH = 16
+"""Narrowest block: at most N/16 = 512 results share one ciphertext's randomness."""
 
 WIDE = ParameterSet(
     number=1,
@@ -90,17 +113,21 @@ def parameter_set(number: int) -> ParameterSet:
     return PARAMETER_SETS[number]
 
 
+MIN_DISTANCE_BITS = 30
+"""Floods around two data sets must be closer than 2⁻³⁰ in statistical distance, over all results of an order."""
+
+
 @dataclass(frozen=True, slots=True)
 class NoiseBudget:
-    """Worst cases of a data-set valuation; noise is counted modulo q before the switch, modulo q0 after it.
+    """Worst cases of a valuation; noise is counted modulo q before the switch, modulo q0 after it.
 
     Attributes:
-        evaluation: hard bound of everything that depends on the query, the gradient and the key, before flooding.
+        evaluation: hard bound of everything that depends on the query, the gradients and the key, before flooding.
         flood: half width of the uniform flood.
         after_switch: hard bound of the phase error modulo q0.
         allowed: errors strictly below this round to the exact integer.
         margin_bits: log₂(allowed / after_switch).
-        distance_bits: −log₂ of the statistical distance between floods around two different evaluations.
+        distance_bits: −log₂ of the statistical distance, over all results, between the noise around two data sets.
     """
 
     evaluation: int
@@ -111,29 +138,44 @@ class NoiseBudget:
     distance_bits: float
 
 
-def noise_budget(parameters: ParameterSet, dimension: int) -> NoiseBudget:
-    """Derive the bound that makes a data-set valuation of ``dimension`` entries exact.
+def noise_budget(
+    parameters: ParameterSet, dimension: int, *, width: int | None = None, records: int = 1
+) -> NoiseBudget:
+    """Derive the bound that makes inner products of ``dimension`` entries exact, and what their noise may tell.
 
-    The phase ``c0 + c1·s`` of a reply, at the result coefficient, is Δ·message plus:
+    The phase ``c0 + c1·s`` of a reply, at a result coefficient, is Δ·message plus:
 
-    * the query's errors times the gradient: at most ``ERROR_BOUND · ‖g‖₁ ≤ ERROR_BOUND · (S·√d + d/2)``,
-    * the zero block's error times the ternary u, and e1 times the ternary key: ``ERROR_BOUND · N`` each, and e0,
-    * the flood,
-    * at most 2 for encoding: with q ≡ 1 mod t, Δ = (q − 1)/t and ``Δ·m = (q·m − m)/t``; |m| < 2t for value and pad.
+    * *fresh noise*: the query's errors times the packed gradients, at most ``ERROR_BOUND`` times the sum of ‖g‖₁ over
+      the N/width records of a reply block, each ‖g‖₁ ≤ S·√d + d/2 (norm S, and half a unit of rounding an entry).
+      Blocks share that sum, so their number does not enter,
+    * the zero blocks' errors times their ternary u, and e1 times the ternary key: ``ERROR_BOUND · N`` each; and e0,
+    * *the flood*,
+    * *encoding*: at most 2. With q ≡ 1 mod t, Δ = (q − 1)/t and ``Δ·m = (q·m − m)/t``; |m| < 2t for value and pad.
 
-    Switching to q0 divides that by q1 and adds the rounding of c0 and of c1 times the key, ``(N + 1) / 2``.
+    *Switching* to q0 divides that by q1 and adds the rounding of c0 and of c1 times the key, ``(N + 1) / 2``.
+    *Decryption*, by the buyer and by the contract alike, rounds a phase whose error is below q0/2t to the exact
+    message: it is the same integer formula, so nothing is added on chain.
 
-    The distance counts eight standard deviations of the evaluation's noise, 3.24·√(S² + …), not its hard bound.
+    The *statistical distance* counts eight standard deviations of the evaluation's noise, 3.24·√(N/width · ‖g‖² + …),
+    not its hard bound, against the flood, for every one of the ``records`` results.
+
+    Args:
+        parameters: the set.
+        dimension: d, entries of the query and of every gradient.
+        width: entries of the query in one block: N (the default) for a data set, less for record scores.
+        records: results that leave under one query: 1 for a data set.
 
     Raises:
-        ParameterError: the bound does not hold, naming it.
+        ParameterError: a bound does not hold, naming it.
     """
-    parameters.blocks(dimension)
+    width = parameters.N if width is None else width
+    parameters.blocks(dimension, width)
+    packed, zeros = parameters.results(width), parameters.zero_blocks(width)
     root = isqrt(dimension) + 1
     if (parameters.S + root // 2 + 1) ** 2 >= parameters.t // 2:
         raise ParameterError(f"values of dimension {dimension} may wrap modulo t = {parameters.t}; lower the rank")
-    gradient = parameters.S * root + dimension // 2 + 1
-    evaluation = ERROR_BOUND * (gradient + 2 * parameters.N + 1) + 2
+    gradients = packed * (parameters.S * root + dimension // 2 + 1)
+    evaluation = ERROR_BOUND * (gradients + (zeros + 1) * parameters.N + 1) + 2
     flood = 2**parameters.flood_bits
     after_switch = Fraction(evaluation + flood, parameters.q1) + Fraction(parameters.N + 1, 2)
     allowed = Fraction(parameters.q0, 2 * parameters.t)
@@ -142,7 +184,12 @@ def noise_budget(parameters: ParameterSet, dimension: int) -> NoiseBudget:
             f"a valuation of dimension {dimension} may be off: its error can reach 2^{log2(after_switch):.1f} of "
             f"2^{log2(allowed):.1f} allowed by parameter set {parameters.name}; lower the rank"
         )
-    typical = 8 * 3.24 * (parameters.S + root / 2 + 2 * parameters.N**0.5)
-    return NoiseBudget(
-        evaluation, flood, after_switch, allowed, log2(allowed / after_switch), parameters.flood_bits - log2(typical)
-    )
+    deviation = 3.24 * (packed**0.5 * (parameters.S + root / 2) + (zeros + 1) * parameters.N**0.5)
+    distance_bits = parameters.flood_bits - log2(8 * deviation * records)
+    if distance_bits < MIN_DISTANCE_BITS:
+        raise ParameterError(
+            f"{records} results at block width {width} would lie within statistical distance 2^-{distance_bits:.1f} of "
+            f"each other, and 2^-{MIN_DISTANCE_BITS} is the bound; score fewer records under one query, or widen blocks"
+        )
+    margin_bits = log2(allowed / after_switch)
+    return NoiseBudget(evaluation, flood, after_switch, allowed, margin_bits, distance_bits)

@@ -1,28 +1,79 @@
-"""The buyer's side: encrypt a query under a key made for one order."""
+"""The buyer's side: encrypt queries under a key made for one order."""
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from tip_exchange.commitments import keccak, zero_block_commitment
-from tip_exchange.encryption.keys import TernaryKey, pack
+from tip_exchange.commitments import zero_block_commitment
+from tip_exchange.encryption.keys import TernaryKey
 from tip_exchange.encryption.packing import Coefficients, query_polynomials
 from tip_exchange.encryption.parameters import ParameterSet, noise_budget
 from tip_exchange.encryption.seal import seal
-from tip_exchange.encryption.wire import CELL_BYTES, ZERO_BLOCKS, Block, Query, Residues, encode_cells, encode_query
+from tip_exchange.encryption.wire import (
+    CELL_BYTES,
+    NO_RECORD_QUERY,
+    Block,
+    Query,
+    Residues,
+    encode_block,
+    encode_cells,
+    encode_query_header,
+)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class EncryptedQuery:
-    """What a buyer makes at open: the secret key stays at home, ``blob`` is published."""
+class SecretKey:
+    """A buyer's key for one order: ``coefficients`` ternary, int64 (N,), and the same key as SEAL holds it."""
 
-    secret_key: TernaryKey
-    blob: bytes
-    query_hash: bytes
-    zero_block_hash: bytes
-    key_hash: bytes
+    parameters: ParameterSet
+    coefficients: TernaryKey
+    seal_key: Any
+
+    @classmethod
+    def fresh(cls, parameters: ParameterSet) -> SecretKey:
+        """A new one from SEAL's generator."""
+        seal_key, coefficients = seal(parameters).new_secret_key()
+        return cls(parameters, coefficients, seal_key)
+
+
+def encrypted_query(
+    integers: Coefficients,
+    key: SecretKey,
+    *,
+    width: int | None = None,
+    records: int = 1,
+    record_query_hash: bytes = NO_RECORD_QUERY,
+) -> Iterator[bytes]:
+    """Encrypt ``integers`` (int64, shape (d,), from :func:`~.packing.fixed_point`); the query's bytes, piece by piece.
+
+    Args:
+        integers: the direction in fixed point.
+        key: of the order; one key serves a data-set query and a record query.
+        width: entries in a block: N by default, for a data set.
+        records: results that one seller may take out of it.
+        record_query_hash: Keccak-256 of the record query that goes with a data-set query.
+
+    Raises:
+        ParameterError: a noise bound does not hold.
+    """
+    parameters = key.parameters
+    width = parameters.N if width is None else width
+    noise_budget(parameters, integers.size, width=width, records=records)
+    return _pieces(integers, key, width, record_query_hash)
+
+
+def _pieces(integers: Coefficients, key: SecretKey, width: int, record_query_hash: bytes) -> Iterator[bytes]:
+    parameters = key.parameters
+    engine = seal(parameters)
+    yield encode_query_header(parameters, integers.size, width, record_query_hash)
+    zeros = itertools.repeat(np.zeros(parameters.N, np.int64), parameters.zero_blocks(width))
+    for polynomial in itertools.chain(zeros, query_polynomials(integers, parameters, width)):
+        yield encode_block(Block(*engine.encrypt(key.seal_key, polynomial)))
 
 
 def expand_a(block: Block, parameters: ParameterSet) -> Residues:
@@ -37,20 +88,3 @@ def zero_block_hash(query: Query) -> bytes:
     block, width = query.zero_blocks[0], CELL_BYTES[0]
     a = expand_a(block, query.parameters)[0]
     return zero_block_commitment(encode_cells(a, width), encode_cells(block.b[0], width))
-
-
-def encrypt_query(integers: Coefficients, parameters: ParameterSet) -> EncryptedQuery:
-    """Encrypt ``integers`` (int64, shape (d,), from :func:`~.packing.fixed_point`) under a fresh key.
-
-    Raises:
-        ParameterError: the noise bound does not hold at this dimension.
-    """
-    noise_budget(parameters, integers.size)
-    engine = seal(parameters)
-    seal_key, key = engine.new_secret_key()
-    zeros = np.zeros((ZERO_BLOCKS, parameters.N), np.int64)
-    polynomials = np.concatenate([zeros, query_polynomials(integers, parameters)])
-    blocks = tuple(Block(*engine.encrypt(seal_key, polynomial)) for polynomial in polynomials)
-    query = Query(parameters, integers.size, blocks[:ZERO_BLOCKS], blocks[ZERO_BLOCKS:])
-    blob = encode_query(query)
-    return EncryptedQuery(key, blob, keccak(blob), zero_block_hash(query), keccak(pack(key)))

@@ -1,16 +1,24 @@
-"""The seller's side: the encrypted inner product, sanitised and padded, as one LWE reply (DESIGN §4)."""
+"""The seller's side: encrypted inner products, sanitised, as LWE replies (DESIGN §4).
+
+What leaves is c1 and the cells of c0 that hold results. A fresh encryption of zero (each zero block times a ternary
+polynomial of its own, plus errors) makes c1 independent of the gradients under RLWE, and a flood hides at each result
+what the query's errors picked up.
+"""
 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tip_exchange.encryption.packing import Coefficients, gradient_polynomials
+from tip_exchange.encryption.packing import Coefficients, gradient_polynomials, result_coefficients
 from tip_exchange.encryption.parameters import ParameterSet, noise_budget
 from tip_exchange.encryption.sampling import centred_binomial, ternary, uniform
-from tip_exchange.encryption.seal import seal
-from tip_exchange.encryption.wire import Query, Reply, Residues
+from tip_exchange.encryption.seal import Seal, seal
+from tip_exchange.encryption.wire import Block, Query, Reply
 
 
 def new_pad(parameters: ParameterSet) -> int:
@@ -19,56 +27,121 @@ def new_pad(parameters: ParameterSet) -> int:
 
 
 def value_data_set(query: Query, gradient: Coefficients, pad: int) -> Reply:
-    """Evaluate ``⟨query, gradient⟩ + pad mod t`` blindly.
-
-    Only c1 and one cell of c0 leave. A fresh encryption of zero (the zero block times a ternary u, plus errors) makes
-    c1 independent of the gradient under RLWE, and the flood hides at the result what the query's errors picked up.
+    """Evaluate ``⟨query, gradient⟩ + pad mod t`` blindly, one block of the query in memory at a time.
 
     Args:
-        query: the buyer's, as parsed by :func:`~.wire.decode_query`.
+        query: the buyer's, as parsed by :func:`~.wire.decode_query`, of block width N.
         gradient: int64 of shape (d,), the seller's mean clipped gradient in fixed point.
         pad: in [0, t); its secrecy is what keeps the buyer from seeing the value before it attests.
 
     Raises:
-        ParameterError: the noise bound does not hold at this dimension.
-        ValueError: the gradient's dimension is not the query's, or the pad is out of range.
+        ParameterError: a noise bound does not hold at this dimension.
+        ValueError: the gradient's dimension or the width is not the query's, or the pad is out of range.
     """
     parameters = query.parameters
     noise_budget(parameters, query.dimension)
-    if gradient.size != query.dimension or not 0 <= pad < parameters.t:
-        raise ValueError(f"gradient of {gradient.size} entries and pad {pad} for a query of {query.dimension} entries")
+    if gradient.shape != (query.dimension,) or query.width != parameters.N or not 0 <= pad < parameters.t:
+        raise ValueError(
+            f"gradient of shape {gradient.shape} and pad {pad} for a query of {query.dimension} entries, "
+            f"{query.width} in a block"
+        )
     engine = seal(parameters)
-    blocks = [
-        (block, polynomial)
-        for block, polynomial in zip(query.blocks, gradient_polynomials(gradient, parameters), strict=True)
-        if polynomial.any()
-    ]
-    blocks += [(block, ternary(parameters.N)) for block in query.zero_blocks]
-    total = None
-    for block, polynomial in blocks:
-        product = engine.seeded_ciphertext(block.seed, block.b)
-        engine.evaluator.transform_to_ntt_inplace(product)
-        engine.evaluator.multiply_plain_inplace(product, engine.plaintext_ntt(polynomial))
+    polynomials = gradient_polynomials(gradient[None], parameters, query.width)
+    products = _products(
+        engine,
+        (
+            (expand(engine, block), engine.plaintext_ntt(polynomial))
+            for block, polynomial in zip(query.blocks, polynomials, strict=True)
+            if polynomial.any()
+        ),
+    )
+    masks = _masks(engine, (expand(engine, block) for block in query.zero_blocks))
+    return _sanitised(engine, [*products, *masks], query.width, [pad])
+
+
+class RecordScorer:
+    """Evaluates records under one record query, N/width at a time.
+
+    Memory: 256 KiB for every block of the query (expanded once), and one block of records.
+
+    Args:
+        query: the buyer's, as parsed by :func:`~.wire.decode_query`.
+        records: how many will be scored under it in all.
+
+    Raises:
+        ParameterError: a noise bound does not hold for so many records, or at this dimension and width.
+    """
+
+    def __init__(self, query: Query, records: int) -> None:
+        noise_budget(query.parameters, query.dimension, width=query.width, records=records)
+        self.parameters, self.dimension, self.width = query.parameters, query.dimension, query.width
+        self.capacity = query.parameters.results(query.width)
+        self._engine = seal(query.parameters)
+        self._blocks = [expand(self._engine, block) for block in query.blocks]
+        self._zero_blocks = [expand(self._engine, block) for block in query.zero_blocks]
+
+    def transforms(self, rows: Coefficients) -> Iterator[Any]:
+        """SEAL plaintexts in NTT form of int64 (m, d) rows in fixed point, m ≤ N/width, one for each query block."""
+        for polynomial in gradient_polynomials(rows, self.parameters, self.width):
+            yield self._engine.plaintext_ntt(polynomial) if polynomial.any() else None
+
+    def score(self, transforms: Iterable[Any], records: int) -> Reply:
+        """The sanitised reply to ``records`` records from their :meth:`transforms`; None is a zero polynomial."""
+        pairs = zip(self._blocks, transforms, strict=True)
+        products = _products(self._engine, ((block, plain) for block, plain in pairs if plain is not None))
+        masks = _masks(self._engine, self._zero_blocks)
+        return _sanitised(self._engine, [*products, *masks], self.width, [0] * records)
+
+
+def expand(engine: Seal, block: Block) -> Any:
+    """The ciphertext of a block in NTT form, its ``a`` half expanded from the seed."""
+    ciphertext = engine.seeded_ciphertext(block.seed, block.b)
+    engine.evaluator.transform_to_ntt_inplace(ciphertext)
+    return ciphertext
+
+
+def _products(engine: Seal, pairs: Iterable[tuple[Any, Any]]) -> list[Any]:
+    """The sum of ciphertext times plaintext over ``pairs``, all in NTT form; empty if there is none."""
+    total, product = None, engine.empty_ciphertext()
+    for ciphertext, plain in pairs:
         if total is None:
-            total = product
+            total = engine.empty_ciphertext()
+            engine.evaluator.multiply_plain(ciphertext, plain, total)
         else:
+            engine.evaluator.multiply_plain(ciphertext, plain, product)
             engine.evaluator.add_inplace(total, product)
+    return [] if total is None else [total]
+
+
+def _masks(engine: Seal, zero_blocks: Iterable[Any]) -> list[Any]:
+    """Every zero block times a fresh ternary polynomial, summed."""
+    drawn = ((block, engine.plaintext_ntt(ternary(engine.parameters.N))) for block in zero_blocks)
+    return _products(engine, drawn)
+
+
+def _sanitised(engine: Seal, summands: Sequence[Any], width: int, pads: Sequence[int]) -> Reply:
+    """The sum of ciphertexts in NTT form with errors, floods and pads, modulo q0; only results and c1 are kept."""
+    total, *others = summands
+    for other in others:
+        engine.evaluator.add_inplace(total, other)
     engine.evaluator.transform_from_ntt_inplace(total)
-    engine.evaluator.add_inplace(total, engine.ciphertext(_fresh_errors(parameters, pad)))
+    results = result_coefficients(len(pads), width)
+    engine.evaluator.add_inplace(total, engine.ciphertext(_fresh_errors(engine.parameters, results, pads)))
     engine.evaluator.mod_switch_to_next_inplace(total)
     (c0,), (c1,) = engine.residues(total)
-    return Reply(c1.copy(), int(c0[-1]))
+    return Reply(c1.copy(), c0[results])
 
 
-def _fresh_errors(parameters: ParameterSet, pad: int) -> Residues:
-    """(e0 + flood + Δ·pad at the result coefficient, e1), uint64 of shape (2, 2, N); no other c0 cell ever leaves."""
+def _fresh_errors(parameters: ParameterSet, results: Coefficients, pads: Sequence[int]) -> NDArray[np.uint64]:
+    """(e0 + flood + Δ·pad at each result, e1), uint64 of shape (2, 2, N); no other c0 cell ever leaves."""
+    delta = parameters.q // parameters.t
+    added = [
+        int(error) + uniform(2**parameters.flood_bits) + delta * pad
+        for error, pad in zip(centred_binomial(len(pads)).tolist(), pads, strict=True)
+    ]
     e1 = centred_binomial(parameters.N)
-    (e0,) = centred_binomial(1).tolist()
-    encoded_pad = (2 * parameters.q * pad + parameters.t) // (2 * parameters.t)
-    result = e0 + uniform(2**parameters.flood_bits) + encoded_pad
-    primes = (parameters.q0, parameters.q1)
     errors = np.zeros((2, 2, parameters.N), np.uint64)
-    for index, prime in enumerate(primes):
-        errors[0, index, -1] = result % prime
+    for index, prime in enumerate((parameters.q0, parameters.q1)):
+        errors[0, index, results] = [each % prime for each in added]
         errors[1, index] = (e1 % prime).astype(np.uint64)
     return errors

@@ -77,7 +77,8 @@ class Seal:
 
     def plaintext(self, coefficients: NDArray[np.int64]) -> Any:
         """A polynomial of N signed coefficients, int64 of shape (N,), each in [-t/2, t/2)."""
-        residues = (coefficients % self.parameters.t).astype("<u8").tobytes()
+        # t is a power of two, so masking is the residue, of negative numbers too
+        residues = (coefficients & (self.parameters.t - 1)).astype("<u8").tobytes()
         array = struct.pack("<Q", self.parameters.N) + residues
         inner = _header(len(array)) + array
         members = bytes(32) + struct.pack("<Qd", self.parameters.N, 1.0) + inner
@@ -92,6 +93,22 @@ class Seal:
         self.evaluator.transform_to_ntt_inplace(plain, self.level)
         return plain
 
+    def plaintext_file(self, plain: Any) -> bytes:
+        """A plaintext in NTT form in SEAL's uncompressed format, for :meth:`load_plaintext`."""
+        payload = _saved(plain)
+        return _header(len(payload)) + payload
+
+    def load_plaintext(self, path: Path) -> Any:
+        """A plaintext from a file of one's own; None if there is none, or not a whole one."""
+        plain = sealapi.Plaintext()
+        try:
+            if path.stat().st_size != plaintext_file_bytes(self.parameters):
+                return None
+            plain.load(self.context, str(path))
+        except (OSError, RuntimeError, ValueError):
+            return None
+        return plain
+
     def _ciphertext(self, members: bytes, *, ntt: bool) -> Any:
         level = struct.pack("<4Q", *self.level)
         shape = struct.pack("<BQQQdQ", ntt, 2, self.parameters.N, 2, 1.0, 1)
@@ -100,6 +117,10 @@ class Seal:
         with _memory_file(_header(len(payload)) + payload) as path:
             ciphertext.load(self.context, path)
         return ciphertext
+
+    def empty_ciphertext(self) -> Any:
+        """A ciphertext for the evaluator to write to."""
+        return sealapi.Ciphertext(self.context)
 
     def ciphertext(self, residues: NDArray[np.uint64], *, ntt: bool = False) -> Any:
         """A ciphertext from its residues, uint64 of shape (2 polynomials, 2 primes, N)."""
@@ -137,6 +158,11 @@ class Seal:
         self.evaluator.transform_from_ntt_inplace(carrier)
         residue = self.residues(carrier)[0, 0].astype(np.int64)
         return key, np.where(residue > 1, residue - self.parameters.q0, residue)
+
+
+def plaintext_file_bytes(parameters: ParameterSet) -> int:
+    """Size of a :meth:`Seal.plaintext_file`: residues modulo both primes, 8 bytes each, and headers."""
+    return 2 * parameters.N * 8 + 2 * _HEADER.size + 56
 
 
 @cache

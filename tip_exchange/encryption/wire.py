@@ -3,32 +3,40 @@
 Every object has a size fixed by the parameter set and the dimension, and one encoding for one meaning. Integers are
 big-endian. No object carries an ``a`` half: a block is the seed of its ``a`` and the residues of its ``b``::
 
-    query    b"TIPQ" ‖ version 1 ‖ parameter set (1 byte) ‖ zero blocks (2) ‖ dimension (8)
+    query    b"TIPQ" ‖ version 2 ‖ parameter set (1 byte) ‖ block width (2) ‖ dimension (8)
+             ‖ Keccak-256 of the record query that goes with it, or 32 zeros
              ‖ zero blocks ‖ query blocks
     block    seed (64) ‖ b mod q0, N cells of 7 bytes ‖ b mod q1, N cells of 8 bytes
-    reply    c1 mod q0, N cells of 7 bytes ‖ the result cell of c0 mod q0 (7)
+    reply    c1 mod q0, N cells of 7 bytes ‖ a cell of c0 mod q0 (7) for every result: one for a data set, in order for
+             the records of a block
+
+A record query has the same form, a width of its own, and zeros for the hash.
 """
 
 from __future__ import annotations
 
+import itertools
+import mmap
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tip_exchange.encryption.parameters import ParameterSet, parameter_set
+from tip_exchange.encryption.parameters import MIN_WIDTH, ParameterSet, parameter_set
 from tip_exchange.errors import ParameterError, WireError
 
 SEED_BYTES = 64
 CELL_BYTES = (7, 8)
 """Bytes of a coefficient modulo q0 and modulo q1."""
-ZERO_BLOCKS = 1
-"""Encryptions of zero that a data-set query carries (DESIGN §4)."""
+NO_RECORD_QUERY = bytes(32)
 
-_HEADER = struct.Struct(">4sBBHQ")
+_HEADER = struct.Struct(">4sBBHQ32s")
 _MAGIC = b"TIPQ"
-_VERSION = 1
+_VERSION = 2
 
 Residues = NDArray[np.uint64]
 
@@ -63,20 +71,25 @@ class Block:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Query:
-    """An encrypted query: ``dimension`` entries in ⌈dimension/N⌉ blocks, and the zero blocks to re-randomise with."""
+    """An encrypted query: ``dimension`` entries, ``width`` in a block, and the zero blocks to re-randomise with.
+
+    The blocks may be :class:`Blocks`, parsed as they are read.
+    """
 
     parameters: ParameterSet
     dimension: int
-    zero_blocks: tuple[Block, ...]
-    blocks: tuple[Block, ...]
+    width: int
+    zero_blocks: Sequence[Block]
+    blocks: Sequence[Block]
+    record_query_hash: bytes = NO_RECORD_QUERY
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Reply:
-    """One LWE reply modulo q0: ``c1``, uint64 of shape (N,), and the result coefficient of c0."""
+    """LWE replies modulo q0 that share ``c1``, uint64 (N,); ``cells`` is c0 at each result, uint64 (results,)."""
 
     c1: Residues
-    cell: int
+    cells: Residues
 
 
 def block_bytes(parameters: ParameterSet) -> int:
@@ -84,69 +97,160 @@ def block_bytes(parameters: ParameterSet) -> int:
     return SEED_BYTES + parameters.N * sum(CELL_BYTES)
 
 
-def query_bytes(parameters: ParameterSet, dimension: int) -> int:
+def query_bytes(parameters: ParameterSet, dimension: int, width: int) -> int:
     """Size of a whole query."""
-    return _HEADER.size + block_bytes(parameters) * (ZERO_BLOCKS + parameters.blocks(dimension))
+    blocks = parameters.zero_blocks(width) + parameters.blocks(dimension, width)
+    return _HEADER.size + block_bytes(parameters) * blocks
 
 
-def reply_bytes(parameters: ParameterSet) -> int:
+def reply_bytes(parameters: ParameterSet, results: int = 1) -> int:
     """Size of a reply."""
-    return (parameters.N + 1) * CELL_BYTES[0]
+    return (parameters.N + results) * CELL_BYTES[0]
 
 
-def _header(data: bytes) -> tuple[bytes, int, int, int, int]:
-    if len(data) < _HEADER.size:
-        raise WireError(f"query: {len(data)} bytes, a header alone has {_HEADER.size}")
-    magic, version, number, zeros, dimension = _HEADER.unpack_from(data)
-    return magic, version, number, zeros, dimension
+def replies_bytes(parameters: ParameterSet, width: int, records: int) -> int:
+    """Size of all replies to a record query, one after another."""
+    replies = -(-records // parameters.results(width))
+    return (replies * parameters.N + records) * CELL_BYTES[0]
 
 
-def query_dimension(data: bytes) -> int:
-    """The dimension a query claims, for a reader without the model; :func:`decode_query` checks the rest against it.
+def record_width(parameters: ParameterSet, dimension: int, records: int) -> int:
+    """The block width for which a record query and the replies of ``records`` records are fewest bytes together."""
+    widths = [1 << k for k in range(MIN_WIDTH.bit_length() - 1, parameters.N.bit_length())]
+
+    return min(
+        widths,
+        key=lambda width: query_bytes(parameters, dimension, width) + replies_bytes(parameters, width, records),
+    )
+
+
+class Blocks(Sequence[Block]):
+    """Blocks parsed from their bytes each time they are read, so that a mapped file costs no memory.
+
+    Args:
+        view: the blocks' bytes, nothing else.
+        parameters: of the query.
+        first: number of the first block, for messages.
+    """
+
+    def __init__(self, view: memoryview, parameters: ParameterSet, first: int) -> None:
+        self._view, self._parameters, self._first = view, parameters, first
+        self._size = block_bytes(parameters)
+
+    def __len__(self) -> int:
+        return len(self._view) // self._size
+
+    @overload
+    def __getitem__(self, index: int) -> Block: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Block]: ...
+    def __getitem__(self, index: int | slice) -> Block | list[Block]:
+        if isinstance(index, slice):
+            return [self[each] for each in range(*index.indices(len(self)))]
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        start = index * self._size
+        return _decode_block(
+            self._view[start : start + self._size], self._parameters, f"query block {self._first + index}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class QueryHeader:
+    """What a query says of itself; :func:`decode_query` checks it."""
+
+    magic: bytes
+    version: int
+    parameter_set: int
+    width: int
+    dimension: int
+    record_query_hash: bytes
+
+
+def query_header(data: bytes | memoryview) -> QueryHeader:
+    """The header of a query, unchecked, for a reader without the model.
 
     Raises:
         WireError: the query is shorter than its header.
     """
-    return _header(data)[-1]
+    if len(data) < _HEADER.size:
+        raise WireError(f"query: {len(data)} bytes, a header alone has {_HEADER.size}")
+    return QueryHeader(*_HEADER.unpack_from(data))
+
+
+def encode_query_header(parameters: ParameterSet, dimension: int, width: int, record_query_hash: bytes) -> bytes:
+    """What stands before the blocks of a query."""
+    return _HEADER.pack(_MAGIC, _VERSION, parameters.number, width, dimension, record_query_hash)
 
 
 def encode_query(query: Query) -> bytes:
     """The one encoding of ``query``."""
-    header = _HEADER.pack(_MAGIC, _VERSION, query.parameters.number, len(query.zero_blocks), query.dimension)
-    return header + b"".join(_encode_block(block) for block in (*query.zero_blocks, *query.blocks))
+    header = encode_query_header(query.parameters, query.dimension, query.width, query.record_query_hash)
+    return header + b"".join(encode_block(block) for block in (*query.zero_blocks, *query.blocks))
 
 
-def _encode_block(block: Block) -> bytes:
+def encode_block(block: Block) -> bytes:
+    """The one encoding of ``block``."""
     return block.seed + b"".join(encode_cells(b, width) for b, width in zip(block.b, CELL_BYTES, strict=True))
 
 
-def decode_query(data: bytes, *, parameters: ParameterSet, dimension: int) -> Query:
-    """Parse a query that must have the order's parameter set and the model's dimension.
+def decode_query(
+    data: bytes | memoryview, *, parameters: ParameterSet, dimension: int, width: int | None = None
+) -> Query:
+    """Parse a query that must have the order's parameter set, the model's dimension and ``width``, N by default.
+
+    Every block is checked now; its cells are parsed again when it is read, so ``data`` may be a mapped file and memory
+    holds one block.
 
     Raises:
-        WireError: wrong magic, version, size or dimension, a cell out of range, or a seed used twice.
+        WireError: wrong magic, version, size, width or dimension, a cell out of range, or a seed used twice.
         ParameterError: an unknown parameter set.
     """
-    magic, version, number, zeros, entries = _header(data)
-    if magic != _MAGIC or version != _VERSION:
-        raise WireError(f"query: starts with {magic!r} version {version}, expected {_MAGIC!r} version {_VERSION}")
-    if parameter_set(number) != parameters:
-        raise ParameterError(f"query: parameter set {number}, but the order names {parameters.number}")
-    if zeros != ZERO_BLOCKS or entries != dimension:
+    header, width = query_header(data), parameters.N if width is None else width
+    if header.magic != _MAGIC or header.version != _VERSION:
         raise WireError(
-            f"query: {zeros} zero blocks and dimension {entries}, expected {ZERO_BLOCKS} and {dimension} of the model"
+            f"query: starts with {header.magic!r} version {header.version}, expected {_MAGIC!r} version {_VERSION}"
         )
-    expected = query_bytes(parameters, dimension)
+    if parameter_set(header.parameter_set) != parameters:
+        raise ParameterError(f"query: parameter set {header.parameter_set}, but the order names {parameters.number}")
+    if header.width != width or header.dimension != dimension:
+        raise WireError(
+            f"query: block width {header.width} and dimension {header.dimension}, expected {width} and {dimension}, "
+            "the model's"
+        )
+    expected = query_bytes(parameters, dimension, width)
     if len(data) != expected:
         raise WireError(f"query: {len(data)} bytes, a query of dimension {dimension} has exactly {expected}")
     view, size = memoryview(data)[_HEADER.size :], block_bytes(parameters)
-    blocks = [
-        _decode_block(view[start : start + size], parameters, f"query block {start // size}")
-        for start in range(0, len(view), size)
-    ]
-    if len({block.seed for block in blocks}) != len(blocks):
+    seeds = {bytes(view[start : start + SEED_BYTES]) for start in range(0, len(view), size)}
+    if len(seeds) * size != len(view):
         raise WireError("query: two blocks share one seed, so their difference is not encrypted")
-    return Query(parameters, dimension, tuple(blocks[:zeros]), tuple(blocks[zeros:]))
+    zeros = parameters.zero_blocks(width)
+    zero_blocks = Blocks(view[: zeros * size], parameters, 0)
+    blocks = Blocks(view[zeros * size :], parameters, zeros)
+    for _ in itertools.chain(zero_blocks, blocks):
+        pass
+    return Query(parameters, dimension, width, zero_blocks, blocks, header.record_query_hash)
+
+
+def map_query(path: Path, parameters: ParameterSet, dimension: int, *, records: bool = False) -> Query:
+    """Parse a query in a file, which stays mapped: memory holds a block at a time.
+
+    Args:
+        path: the file.
+        parameters: the order's set.
+        dimension: the model's.
+        records: a record query, of any width, instead of a data-set query.
+
+    Raises:
+        WireError, ParameterError: as :func:`decode_query`.
+    """
+    with path.open("rb") as file:
+        if not path.stat().st_size:
+            raise WireError(f"query: {path} is empty")
+        view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    width = query_header(view).width if records else parameters.N
+    return decode_query(view, parameters=parameters, dimension=dimension, width=width)
 
 
 def _decode_block(view: memoryview, parameters: ParameterSet, what: str) -> Block:
@@ -158,16 +262,16 @@ def _decode_block(view: memoryview, parameters: ParameterSet, what: str) -> Bloc
 
 def encode_reply(reply: Reply) -> bytes:
     """The one encoding of ``reply``."""
-    return encode_cells(reply.c1, CELL_BYTES[0]) + reply.cell.to_bytes(CELL_BYTES[0], "big")
+    return encode_cells(reply.c1, CELL_BYTES[0]) + encode_cells(reply.cells, CELL_BYTES[0])
 
 
-def decode_reply(data: bytes, parameters: ParameterSet) -> Reply:
-    """Parse a reply.
+def decode_reply(data: bytes | memoryview, parameters: ParameterSet, results: int = 1) -> Reply:
+    """Parse a reply of ``results`` results.
 
     Raises:
-        WireError: wrong size, or a cell not below q0. Such a reply is attested INVALID.
+        WireError: wrong size, or a cell not below q0. Such a reply to a data-set query is attested INVALID.
     """
-    if len(data) != reply_bytes(parameters):
-        raise WireError(f"reply: {len(data)} bytes, a reply has exactly {reply_bytes(parameters)}")
+    if len(data) != reply_bytes(parameters, results):
+        raise WireError(f"reply: {len(data)} bytes, a reply has exactly {reply_bytes(parameters, results)}")
     cells = decode_cells(data, CELL_BYTES[0], parameters.q0, "reply")
-    return Reply(cells[:-1], int(cells[-1]))
+    return Reply(cells[: parameters.N], cells[parameters.N :])

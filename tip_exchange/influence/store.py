@@ -18,7 +18,7 @@ import mmap
 import os
 import shutil
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tip_exchange.errors import StateError
-from tip_exchange.files import write_atomic
+from tip_exchange.files import make_room, write_atomic
 
 
 class GradientStore:
@@ -107,27 +107,10 @@ def open_store(folder: Path, key: Mapping[str, Any], count: int, dimension: int,
     Raises:
         StateError: as :class:`GradientStore`.
     """
-    size = count * (4 * dimension + 4)
-    if size > limit:
-        return None
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
-    others = [path for path in _stores(folder) if path.name != digest]
-    taken = size + sum(_size(path) for path in others)
-    for path in others:
-        if taken <= limit:
-            break
-        taken -= _size(path)
-        shutil.rmtree(path)
+    if not make_room(folder, digest, count * (4 * dimension + 4), limit):
+        return None
     return GradientStore(folder / digest, key, count, dimension)
-
-
-def _stores(folder: Path) -> Sequence[Path]:
-    """Oldest use first."""
-    return sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime) if folder.exists() else []
-
-
-def _size(path: Path) -> int:
-    return sum(file.stat().st_size for file in path.iterdir())
 
 
 def _checksums(rows: NDArray[np.float32]) -> NDArray[np.uint32]:

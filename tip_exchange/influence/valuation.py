@@ -10,7 +10,7 @@ Value:  ⟨v, x⟩. Adding a record moves the weights by −H⁻¹g, so validati
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -163,6 +163,7 @@ def mean_clipped_gradient(
     *,
     store: GradientStore | None = None,
     compute: Compute = STANDARD,
+    clipped_rows: Callable[[NDArray[np.float32]], object] | None = None,
     progress: Progress | None = None,
 ) -> SellerVector:
     """Mean over a seller's distinct records of g_i · min(1, C/‖g_i‖) / C.
@@ -177,6 +178,7 @@ def mean_clipped_gradient(
         clip_norm: C of the order.
         store: gradients kept from an earlier run or order, and to be kept; see :mod:`~tip_exchange.influence.store`.
         compute: where and how gradients are computed.
+        clipped_rows: called with distinct records' clipped gradients over C, float32 (m, d), in the order of ``kept``.
         progress: called with (records done, records in all).
 
     Raises:
@@ -200,6 +202,8 @@ def mean_clipped_gradient(
         norms = np.sqrt(np.einsum("nd,nd->n", rows, rows, dtype=np.float64))
         scales = 1.0 / np.maximum(norms, clip_norm)
         total += scales @ rows
+        if clipped_rows is not None:
+            clipped_rows((rows * scales[:, None]).astype(np.float32))
         clipped += int((norms > clip_norm).sum())
         kept += indices[admitted].tolist()
     mean = total / len(kept)

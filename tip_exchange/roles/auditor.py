@@ -21,9 +21,9 @@ from tip_exchange.chain.events import (
     Submitted,
 )
 from tip_exchange.chain.reverts import clock
-from tip_exchange.encryption.parameters import MAX_DIMENSION, parameter_set
+from tip_exchange.encryption.parameters import MAX_DIMENSION, MIN_WIDTH, parameter_set
 from tip_exchange.encryption.query import expand_a, zero_block_hash
-from tip_exchange.encryption.wire import Query, decode_query, decode_reply, query_bytes, query_dimension
+from tip_exchange.encryption.wire import NO_RECORD_QUERY, Query, decode_query, decode_reply, query_bytes, query_header
 from tip_exchange.errors import IntegrityError, StorageError, TipError, WireError
 from tip_exchange.roles.buyer import fetch_reply
 from tip_exchange.roles.market import Market
@@ -67,9 +67,16 @@ class Audit:
     def query(self) -> Query:
         """The query blob, checked against its hash and parsed."""
         terms, parameters = self.order.terms, parameter_set(self.order.terms.parameterSet)
-        limit = query_bytes(parameters, MAX_DIMENSION)
+        limit = query_bytes(parameters, MAX_DIMENSION, parameters.N)
         blob = self.store.get(terms.queryHash, limit=limit, commitment=commitments.keccak)
-        return decode_query(blob, parameters=parameters, dimension=query_dimension(blob))
+        return decode_query(blob, parameters=parameters, dimension=query_header(blob).dimension)
+
+    def names_record_query(self) -> bool:
+        """Whether the query, if it can be read, goes with a record query."""
+        try:
+            return self.query.record_query_hash != NO_RECORD_QUERY
+        except TipError:
+            return False  # the check of the query says why
 
     def of(self, kind: type[E]) -> list[E]:
         """The order's events of one kind, in chain order."""
@@ -81,6 +88,8 @@ class Audit:
         yield "order id", self.order_id
         yield "query", self.query_blob
         yield "zero block", self.zero_block
+        if self.names_record_query():
+            yield "record query", self.record_query
         yield "model manifest", self.model_manifest
         yield from self.model_files()
         if self.order.terms.sellersRoot != bytes(32):
@@ -134,6 +143,13 @@ class Audit:
         """The query's bytes hash to the committed value and parse."""
         blocks = len(self.query.blocks)
         return f"{blocks} blocks for {self.query.dimension} dimensions, no seed twice"
+
+    def record_query(self) -> str:
+        """The record query that goes with the query has the hash that the query names."""
+        query = self.query
+        limit = query_bytes(query.parameters, query.dimension, MIN_WIDTH)
+        self.store.check_file(query.record_query_hash, limit=limit, hasher=commitments.new_keccak)
+        return "the bytes that the query names"
 
     def zero_block(self) -> str:
         """The ``a`` halves come from seeds; the zero block's expansion is the committed one."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import re
 import secrets
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,28 +16,33 @@ from typing import Any
 
 import numpy as np
 from nacl.public import PrivateKey
+from numpy.typing import NDArray
 
 from tip_exchange.chain.attestation import sign_attestation
-from tip_exchange.chain.events import Refunded
+from tip_exchange.chain.events import Refunded, Revealed
 from tip_exchange.chain.transactions import Journal, Receipt
 from tip_exchange.chain.wallets import LocalAccount
 from tip_exchange.commitments import (
     canonical_json,
     data_digest,
     keccak,
+    new_keccak,
     order_id,
     projection_seed,
     reply_commitment,
+    scores_salt,
     sellers_root,
 )
-from tip_exchange.encryption.decryption import decrypt
+from tip_exchange.encryption.decryption import decrypt, open_scores
 from tip_exchange.encryption.keys import pack, unpack
 from tip_exchange.encryption.packing import fixed_point
 from tip_exchange.encryption.parameters import WIDE, parameter_set
-from tip_exchange.errors import InputError, IntegrityError, StateError, StorageError
+from tip_exchange.encryption.sealed_stream import open_stream, sealed_bytes
+from tip_exchange.encryption.wire import NO_RECORD_QUERY, map_query, record_width, replies_bytes
+from tip_exchange.errors import CounterpartyError, InputError, IntegrityError, StateError, StorageError
 from tip_exchange.files import find_state, held, read_state, write_atomic
 from tip_exchange.influence.settings import Compute, QueryRecipe
-from tip_exchange.roles.market import Market, Progress, require_phase
+from tip_exchange.roles.market import Market, Progress, require_phase, scores_context
 from tip_exchange.roles.publication import manifest, publish_model, read_model_records
 from tip_exchange.storage import BlobStore
 from tip_exchange.types import CLIP_NORM_SCALE, INVALID, Phase, Submission, Terms
@@ -67,6 +73,9 @@ class Offer:
     claimWindow: int
     maxSellers: int
     sellers: tuple[str, ...] = ()
+    scored_records: int = 0
+    """Records of one seller for which scores can be asked one by one, the number the record query is laid out for; 0
+    publishes none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,8 +185,10 @@ def open_order(
             raise StateError(f"{folder} holds an order with other inputs; give this one another --name")
         terms = _terms_of(state)
         identity = bytes.fromhex(state["order_id"][2:])
-        query = (folder / "query.bin").read_bytes()
-        market.store.put(terms.queryHash, query)
+        market.store.put_file(terms.queryHash, folder / "query.bin", hasher=new_keccak)
+        if offer.scored_records:
+            record_query_hash = bytes.fromhex(state["record_query_hash"])
+            market.store.put_file(record_query_hash, folder / "record_query.bin", hasher=new_keccak)
         publish_model(market.store, model, listing)
         if offer.sellers:
             market.store.put(terms.sellersRoot, canonical_json(list(offer.sellers)))
@@ -203,12 +214,12 @@ def _prepare(
 ) -> dict[str, Any]:
     """Everything that must not be made twice, written with ``order.json`` last: before it, nothing was published."""
     # torch and SEAL take seconds to load, and only this step needs them.
-    from tip_exchange.encryption.query import encrypt_query
+    from tip_exchange.encryption.query import SecretKey, encrypted_query, zero_block_hash
     from tip_exchange.influence.models import ModelFolder
     from tip_exchange.influence.valuation import buyer_query
 
     decided = asdict(offer)
-    del decided["sellers"]
+    del decided["sellers"], decided["scored_records"]
     not_known_yet, seed = b"\xff" * 32, projection_seed(keccak(listing))
     draft = Terms(
         buyer=account.address,
@@ -235,14 +246,22 @@ def _prepare(
         compute=compute,
         progress=lambda done, total: progress("gradients", done, total),
     )
-    encrypted = encrypt_query(fixed_point(query.direction, WIDE, "query"), WIDE)
+    key, integers = SecretKey.fresh(WIDE), fixed_point(query.direction, WIDE, "query")
+    record_query_hash = NO_RECORD_QUERY
+    if offer.scored_records:
+        width = record_width(WIDE, integers.size, offer.scored_records)
+        pieces = encrypted_query(integers, key, width=width, records=offer.scored_records)
+        record_query_hash = _write_hashed(folder / "record_query.bin", pieces)
+    query_hash = _write_hashed(
+        folder / "query.bin", encrypted_query(integers, key, record_query_hash=record_query_hash)
+    )
     box, spot_check = PrivateKey.generate(), secrets.token_bytes(32)
     terms = replace(
         draft,
         clipNorm=round(query.clip_norm * CLIP_NORM_SCALE),
-        queryHash=encrypted.query_hash,
-        zeroBlockHash=encrypted.zero_block_hash,
-        keyHash=encrypted.key_hash,
+        queryHash=query_hash,
+        zeroBlockHash=zero_block_hash(map_query(folder / "query.bin", WIDE, integers.size)),
+        keyHash=keccak(pack(key.coefficients)),
         boxKey=bytes(box.public_key),
         spotCheckHash=keccak(spot_check),
     )
@@ -250,20 +269,33 @@ def _prepare(
     identity = order_id(market.escrow.chain_id, market.escrow.address, terms, nonce)
     plain = io.BytesIO()
     np.save(plain, query.direction)
-    write_atomic(folder / "secret_key.bin", pack(encrypted.secret_key))
+    write_atomic(folder / "secret_key.bin", pack(key.coefficients))
     write_atomic(folder / "box_key.bin", bytes(box))
     write_atomic(folder / "spot_check.bin", spot_check)
     write_atomic(folder / "direction.npy", plain.getvalue())
-    write_atomic(folder / "query.bin", encrypted.blob)
     state = {
         "order_id": "0x" + identity.hex(),
         "inputs_hash": inputs_hash,
         "nonce": nonce,
         "dimension": int(query.direction.size),
+        "record_query_hash": record_query_hash.hex(),
         "terms": {key: value.hex() if isinstance(value, bytes) else value for key, value in asdict(terms).items()},
     }
     write_atomic(folder / "order.json", canonical_json(state))
     return state
+
+
+def _write_hashed(path: Path, pieces: Iterable[bytes]) -> bytes:
+    """Write a file piece by piece; the Keccak-256 of its bytes."""
+    hasher = new_keccak()
+
+    def hashed() -> Iterator[bytes]:
+        for piece in pieces:
+            hasher.update(piece)
+            yield piece
+
+    write_atomic(path, hashed())
+    return hasher.digest()
 
 
 def _terms_of(state: dict[str, Any]) -> Terms:
@@ -362,6 +394,72 @@ def sign(
         list(attestation.values),
     )
     return attestation, signature
+
+
+@dataclass(frozen=True, slots=True)
+class SellerScores:
+    """The scores of one seller's records, in the order it declared them; units of a value, divided by S².
+
+    ``value`` is the seller's revealed one: the mean of ``scores`` up to rounding, if both are of the same records.
+    """
+
+    seller: str
+    scores: NDArray[np.float64]
+    value: float
+
+
+def collect_scores(market: Market, home: Path, order: str, progress: Progress) -> tuple[list[SellerScores], list[str]]:
+    """Open the record scores that sellers have handed over, each checked against what it committed to at submit.
+
+    Returns:
+        The scores by seller, and the sellers that revealed and have handed over none so far.
+
+    Raises:
+        StateError: the order was opened without a record query.
+        IntegrityError, WireError: a seller's file is not the committed one or not what it should hold, naming it.
+        StorageError: the storage cannot be reached.
+    """
+    folder = order_folder(home, order)
+    state, identity = read_state(folder / "order.json"), _identity(folder)
+    record_query = folder / "record_query.bin"
+    if not record_query.exists():
+        raise StateError(f"order {order} asked for no record scores; open one with --record-scores")
+    parameters = parameter_set(_terms_of(state).parameterSet)
+    width = map_query(record_query, parameters, state["dimension"], records=True).width
+    key = unpack((folder / "secret_key.bin").read_bytes(), parameters)
+    box_key = (folder / "box_key.bin").read_bytes()
+    openings = [event for event in market.escrow.events(identity) if isinstance(event, Revealed)]
+    found, missing = [], []
+    for opening in openings:
+        commitment = _scores_commitment(market.store, opening)
+        if commitment is None:
+            missing.append(opening.seller)
+            continue
+        records = opening.records
+        path = folder / "scores" / f"{opening.seller}.sealed"
+        limit = sealed_bytes(replies_bytes(parameters, width, records))
+        try:
+            market.store.get_file(commitment, path, limit=limit)
+            with path.open("rb") as file:
+                pieces = open_stream(file, box_key, scores_context(identity, opening.seller))
+                scores: list[NDArray[np.int64]] = []
+                for part in open_scores(pieces, key, parameters, width, records):
+                    scores.append(part)
+                    progress("record scores", sum(map(len, scores)), records)
+        except (StorageError, CounterpartyError) as error:
+            raise type(error)(f"record scores of seller {opening.seller}: {error}") from error
+        scale = float(parameters.S) ** 2
+        found.append(SellerScores(opening.seller, np.concatenate(scores) / scale, opening.value / scale))
+    return found, missing
+
+
+def _scores_commitment(store: BlobStore, opening: Revealed) -> bytes | None:
+    """SHA-256 of the sealed scores that a revealed salt commits to; None if nothing is stored under the salt."""
+    try:
+        preimage = store.get(opening.salt, limit=64, commitment=lambda data: scores_salt(data[:32], data[32:]))
+    except StorageError:
+        return None
+    return preimage[:32]
 
 
 def refund(market: Market, home: Path, account: LocalAccount, order: str) -> tuple[Receipt, int]:

@@ -25,6 +25,11 @@ class Market:
     store: BlobStore
 
 
+def scores_context(order_id: bytes, seller: str) -> bytes:
+    """What sealed record scores are bound to: 52 bytes, order id and seller's address."""
+    return order_id + bytes.fromhex(seller[2:])
+
+
 def require_phase(order: OrderState, needed: Phase) -> None:
     """Raise the contract's own WrongPhase, with the times, before work is spent on a step it would refuse."""
     if order.phase != needed:

@@ -1,12 +1,15 @@
-"""A seller: values its records blindly, opens its pad, takes its money.
+"""A seller: values its records blindly, opens its pad, takes its money, and may hand over scores of single records.
 
 Records, gradient, pad and salts stay in ``<home>/submissions/<order>/``.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import secrets
+import shutil
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,24 +23,30 @@ from tip_exchange.commitments import (
     check,
     data_digest,
     data_root,
-    keccak,
+    file_digest,
+    new_keccak,
     pad_commitment,
     reply_commitment,
+    scores_salt,
     sellers_proof,
 )
 from tip_exchange.encryption.packing import fixed_point
-from tip_exchange.encryption.parameters import parameter_set
-from tip_exchange.encryption.wire import Query, decode_query, encode_reply, query_bytes
+from tip_exchange.encryption.parameters import MIN_WIDTH, parameter_set
+from tip_exchange.encryption.wire import NO_RECORD_QUERY, Query, encode_reply, map_query, query_bytes
 from tip_exchange.errors import InputError, StateError
-from tip_exchange.files import find_state, held, write_atomic
+from tip_exchange.files import find_state, held, make_room, write_atomic
 from tip_exchange.influence.records import record_bytes
 from tip_exchange.influence.settings import Compute
-from tip_exchange.roles.market import Market, Progress, require_phase
+from tip_exchange.roles.ledger import DEFAULT_LIMIT, Ledger
+from tip_exchange.roles.market import Market, Progress, require_phase, scores_context
 from tip_exchange.roles.publication import fetch_model, fetch_sellers, read_model_records
 from tip_exchange.types import CLIP_NORM_SCALE, OrderState, Phase, Terms
 
 GRADIENT_BYTES = 16 << 30
 """Most bytes of gradients that a home keeps; those used longest ago make room, and more than this is never kept."""
+
+TRANSFORM_BYTES = 8 << 30
+"""Most bytes of gradients in NTT form that a home keeps, likewise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +78,26 @@ def submit(
     records: Path,
     compute: Compute,
     progress: Progress,
+    *,
+    record_scores: bool = False,
+    ledger_limit: int = DEFAULT_LIMIT,
 ) -> Submitted:
     """Check the order's hashes, value ``records`` (a file) under encryption, and commit to the padded reply.
 
-    Run again after a kill it goes on with the gradients it has, and sends the same reply and pad; an order is answered
-    once, whatever happens. Gradients stay in ``<home>/gradients`` for the next order on the same model.
+    Run again after a kill it goes on with the gradients and scores it has, and sends the same reply and pad; an order
+    is answered once, whatever happens. Gradients stay in ``<home>/gradients`` for the next order on the same model.
+
+    Args:
+        market, home, account, order_id, records, compute, progress: what, where, and by whom.
+        record_scores: score every record by itself too, if the order asks for it; :func:`hand_over` gives the scores
+            to the buyer after the reveal, and the submission commits to them now.
+        ledger_limit: most bits about a record that its buyers together may learn (:mod:`~tip_exchange.roles.ledger`).
 
     Raises:
         StateError: the order no longer takes submissions, or was answered with other records.
         CounterpartyError: query, model or allow-list are not what the order committed to.
-        InputError: the records cannot be used, or this seller is not invited.
+        InputError: the records cannot be used, this seller is not invited, or the order asks for no record scores.
+        LedgerLimit: the answer would tell more about the records than the limit allows.
     """
     folder = submission_folder(home, order_id, account.address)
     with held(folder):
@@ -97,7 +116,19 @@ def submit(
             require_phase(order, Phase.SUBMITTING)
         proof = _invitation(market, order.terms, account.address)
         if state is None:
-            state = _prepare(market, home, folder, order, account.address, records, records_hash, compute, progress)
+            state = _prepare(
+                market,
+                home,
+                folder,
+                order,
+                account.address,
+                records,
+                records_hash,
+                compute,
+                progress,
+                record_scores,
+                ledger_limit,
+            )
         reply_hash, reply = bytes.fromhex(state["reply_hash"]), (folder / "reply.bin").read_bytes()
         if reply_commitment(reply) != reply_hash:
             raise StateError(f"{folder / 'reply.bin'} is damaged; restore it from a copy")
@@ -109,8 +140,8 @@ def submit(
     return Submitted(order_id, state["given"], state["records"], *hashes, receipt)
 
 
-def checked_query(market: Market, terms: Terms, dimension: int) -> Query:
-    """The query an order names, parsed, with its size, ranges, hash and the zero block's expansion checked.
+def checked_query(market: Market, terms: Terms, dimension: int, path: Path) -> Query:
+    """The query an order names, kept at ``path``, with its size, ranges, hash and the zero block's expansion checked.
 
     Raises:
         StorageError, IntegrityError, WireError, ParameterError.
@@ -118,10 +149,25 @@ def checked_query(market: Market, terms: Terms, dimension: int) -> Query:
     from tip_exchange.encryption.query import zero_block_hash
 
     parameters = parameter_set(terms.parameterSet)
-    blob = market.store.get(terms.queryHash, limit=query_bytes(parameters, dimension), commitment=keccak)
-    query = decode_query(blob, parameters=parameters, dimension=dimension)
+    limit = query_bytes(parameters, dimension, parameters.N)
+    market.store.get_file(terms.queryHash, path, limit=limit, hasher=new_keccak)
+    query = map_query(path, parameters, dimension)
     check("zero block of the query", terms.zeroBlockHash, zero_block_hash(query))
     return query
+
+
+def checked_record_query(market: Market, query: Query, path: Path) -> Query:
+    """The record query that ``query`` names, kept at ``path``, with its size, ranges and hash checked.
+
+    Raises:
+        InputError: it names none.
+        StorageError, IntegrityError, WireError, ParameterError.
+    """
+    if query.record_query_hash == NO_RECORD_QUERY:
+        raise InputError("the order asks for no record scores; submit without them")
+    limit = query_bytes(query.parameters, query.dimension, MIN_WIDTH)
+    market.store.get_file(query.record_query_hash, path, limit=limit, hasher=new_keccak)
+    return map_query(path, query.parameters, query.dimension, records=True)
 
 
 def _prepare(
@@ -134,9 +180,13 @@ def _prepare(
     records_hash: str,
     compute: Compute,
     progress: Progress,
+    record_scores: bool,
+    ledger_limit: int,
 ) -> dict[str, Any]:
     # torch and SEAL take seconds to load, and only this step needs them.
+    from tip_exchange.encryption.record_scores import ScoringTask, replies, score_records
     from tip_exchange.encryption.scoring import new_pad, value_data_set
+    from tip_exchange.encryption.sealed_stream import seal_stream
     from tip_exchange.influence.gradients import dimension
     from tip_exchange.influence.models import ModelFolder
     from tip_exchange.influence.store import open_store
@@ -146,29 +196,56 @@ def _prepare(
     model = ModelFolder.open(fetch_model(market.store, terms.modelHash, home))
     given = read_model_records(model, records)
     d = dimension(model)
-    query = checked_query(market, terms, d)
+    work = folder / "work"  # whatever can be made again
+    query = checked_query(market, terms, d, work / "query.bin")
+    record_query = checked_record_query(market, query, work / "record_query.bin") if record_scores else None
     key = {
         "model": terms.modelHash.hex(),
         "seed": terms.projectionSeed.hex(),
         "records": records_hash,
         "dtype": compute.dtype,
     }
-    vector = mean_clipped_gradient(
-        model,
-        given,
-        terms.projectionSeed,
-        terms.clipNorm / CLIP_NORM_SCALE,
-        store=open_store(home / "gradients", key, len(given), d, GRADIENT_BYTES),
-        compute=compute,
-        progress=lambda done, total: progress("gradients", done, total),
-    )
+    with (work / "rows.f32").open("wb") if record_query else nullcontext() as rows:
+        vector = mean_clipped_gradient(
+            model,
+            given,
+            terms.projectionSeed,
+            terms.clipNorm / CLIP_NORM_SCALE,
+            store=open_store(home / "gradients", key, len(given), d, GRADIENT_BYTES),
+            compute=compute,
+            clipped_rows=(lambda clipped: rows.write(clipped.astype("<f4").tobytes())) if rows else None,
+            progress=lambda done, total: progress("gradients", done, total),
+        )
     data = [given[index] for index in vector.kept]
     if len(data) < terms.minRecords:
         raise InputError(
             f"{records}: {len(data)} distinct records of {len(given)}; order 0x{order.order_id.hex()} asks for at "
             f"least {terms.minRecords}"
         )
+    with Ledger(home) as ledger:
+        bits = query.parameters.result_bits * (2 if record_query else 1)
+        ledger.charge(order.order_id, seller, map(record_bytes, data), bits, ledger_limit)
     pad, salt, data_salt = new_pad(query.parameters), secrets.token_bytes(32), secrets.token_bytes(32)
+    scores = None
+    if record_query:
+        task = ScoringTask(
+            work / "record_query.bin",
+            terms.parameterSet,
+            d,
+            work / "rows.f32",
+            len(data),
+            work / f"replies-{records_hash}",
+            _transforms(home, record_query, len(data), {**key, "clip_norm": terms.clipNorm}),
+        )
+        score_records(
+            task,
+            processes=compute.processes,
+            progress=lambda done, total: progress("record scores", done, total),
+        )
+        sealed = seal_stream(replies(task), terms.boxKey, scores_context(order.order_id, seller))
+        write_atomic(folder / "scores.sealed", sealed)
+        scores = {"hash": file_digest(folder / "scores.sealed").hex(), "nonce": secrets.token_hex(32)}
+        salt = scores_salt(bytes.fromhex(scores["hash"]), bytes.fromhex(scores["nonce"]))
     reply = value_data_set(query, fixed_point(vector.mean, query.parameters, str(records)), pad)
     plain = io.BytesIO()
     np.save(plain, vector.mean)
@@ -184,9 +261,21 @@ def _prepare(
         "salt": salt.hex(),
         "data_salt": data_salt.hex(),
         "data_root": data_root(data_salt, map(record_bytes, data)).hex(),
+        "scores": scores,
     }
     write_atomic(folder / "submission.json", canonical_json(state))
+    shutil.rmtree(work)
     return state
+
+
+def _transforms(home: Path, query: Query, records: int, key: dict[str, Any]) -> Path | None:
+    """Where to keep the records' gradients in NTT form for the next query on them; None if they would take too much."""
+    from tip_exchange.encryption.record_scores import transform_bytes
+
+    name = hashlib.sha256(canonical_json({**key, "width": query.width})).hexdigest()
+    size = transform_bytes(query.parameters, query.dimension, query.width, records)
+    folder = home / "transforms"
+    return folder / name if make_room(folder, name, size, TRANSFORM_BYTES) else None
 
 
 def _invitation(market: Market, terms: Terms, seller: str) -> list[bytes]:
@@ -225,6 +314,28 @@ def reveal(market: Market, home: Path, account: LocalAccount, order_id: bytes) -
             state["records"],
             bytes.fromhex(state["salt"]),
         )
+
+
+def hand_over(market: Market, home: Path, account: LocalAccount, order_id: bytes) -> int:
+    """Publish the sealed record scores that the submission committed to, for the buyer alone; their bytes.
+
+    The buyer finds them by the salt that the reveal made public (:func:`~tip_exchange.commitments.scores_salt`).
+
+    Raises:
+        StateError: the submission has no record scores, or is not revealed yet: before that the salt is secret.
+        IntegrityError: the sealed file is damaged.
+    """
+    folder = submission_folder(home, order_id, account.address)
+    with held(folder):
+        state = find_state(folder / "submission.json")
+        if state is None or state["scores"] is None:
+            raise StateError(f"{folder} holds no record scores for order 0x{order_id.hex()} to hand over")
+        if not market.escrow.submission(order_id, account.address).revealed:
+            raise StateError(f"order 0x{order_id.hex()}: reveal first, record scores are found by the revealed salt")
+        scores_hash, nonce = (bytes.fromhex(state["scores"][name]) for name in ("hash", "nonce"))
+        market.store.put_file(scores_hash, folder / "scores.sealed")
+        market.store.put(scores_salt(scores_hash, nonce), scores_hash + nonce)
+        return (folder / "scores.sealed").stat().st_size
 
 
 def claim(market: Market, home: Path, account: LocalAccount, order_id: bytes, seller: str) -> Receipt | None:
