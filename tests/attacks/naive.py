@@ -96,10 +96,11 @@ def evaluate(
     zero_block: Pair | None = None,
     flood: bool = False,
     pad: int = 0,
+    width: int = N,
 ) -> Pair:
     """(c0, c1) modulo q of the blocks times the gradient; without options plain BFV, with all of them the sanitiser."""
     engine = seal(WIDE)
-    terms = list(zip(blocks, gradient_blocks(gradient), strict=True))
+    terms = list(zip(blocks, gradient_blocks(gradient, width), strict=True))
     if zero_block is not None:
         terms.append((zero_block, ternary(N)))
     total: Any = None

@@ -99,7 +99,7 @@ def block_bytes(parameters: ParameterSet) -> int:
 
 def query_bytes(parameters: ParameterSet, dimension: int, width: int) -> int:
     """Size of a whole query."""
-    blocks = parameters.zero_blocks(width) + parameters.blocks(dimension, width)
+    blocks = parameters.blocks(dimension, width) + parameters.zero_blocks(width)
     return _HEADER.size + block_bytes(parameters) * blocks
 
 
@@ -115,13 +115,14 @@ def replies_bytes(parameters: ParameterSet, width: int, records: int) -> int:
 
 
 def record_width(parameters: ParameterSet, dimension: int, records: int) -> int:
-    """The block width for which a record query and the replies of ``records`` records are fewest bytes together."""
-    widths = [1 << k for k in range(MIN_WIDTH.bit_length() - 1, parameters.N.bit_length())]
+    """The block width for a record query that sellers of ``records`` records answer.
 
-    return min(
-        widths,
-        key=lambda width: query_bytes(parameters, dimension, width) + replies_bytes(parameters, width, records),
-    )
+    The narrowest whose query and replies together are within a tenth of the fewest bytes: of two widths with like
+    traffic the narrower means fewer replies to mask, store and send.
+    """
+    widths = [1 << k for k in range(MIN_WIDTH.bit_length() - 1, parameters.N.bit_length())]
+    traffic = [query_bytes(parameters, dimension, each) + replies_bytes(parameters, each, records) for each in widths]
+    return next(each for each, size in zip(widths, traffic, strict=True) if 10 * size <= 11 * min(traffic))
 
 
 class Blocks(Sequence[Block]):
