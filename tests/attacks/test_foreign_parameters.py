@@ -108,7 +108,7 @@ def test_a_flood_of_the_buyers_choice_leaves_three_entries_to_a_crafted_query_an
         expected = gradient[[200, 9, 0]].tolist()
         assert entries_read(buyer, answer(believed, gradient), three) == expected, "the attack must work"
         exact += entries_read(buyer, answer(buyer.query, gradient), three) == expected
-    assert exact <= 2
+    assert exact <= 4
     assert log2(WIDE.q) - (WIDE.flood_bits + 1) == pytest.approx(38, abs=0.01)
     with pytest.raises(ParameterError, match="parameter set 2 is unknown"):
         parsed(encode_query(believed), DIMENSION)

@@ -10,7 +10,7 @@ from naive import Buyer, answer, attested, correlation, honest_buyer, random_gra
 from numpy.typing import NDArray
 from vectors import unit
 
-from tip_exchange.encryption.packing import Coefficients, fixed_point, inner_product
+from tip_exchange.encryption.packing import Coefficients, fixed_point
 from tip_exchange.encryption.parameters import WIDE
 from tip_exchange.encryption.scoring import new_pad
 from tip_exchange.settlement import centred, opened_value
@@ -80,11 +80,19 @@ def test_crafted_gradients_read_two_entries_a_value() -> None:
     assert MAX_SELLERS * np.log2(WIDE.t) < 0.08 * entropy, "all values together are a few bits in a hundred of v"
 
 
-@pytest.mark.parametrize(("exponent", "known"), [(0, 0.17), (1, 0.61), (2, 0.98)])
-def test_gradients_of_few_directions_tell_more(exponent: int, known: float) -> None:
-    """Effective dimensions count: with variances falling as i^−exponent, v drawn alike, 128 values tell more."""
+@pytest.mark.parametrize(("exponent", "honest", "crafted"), [(0, 0.16, 0.23), (1, 0.65, 0.82), (2, 0.99, 1.0)])
+def test_gradients_of_few_directions_tell_more(exponent: int, honest: float, crafted: float) -> None:
+    """Effective dimensions count: with variances falling as i^−exponent, for v alike, 128 values tell more of it.
+
+    Nothing stops that; a buyer for whom it matters admits fewer sellers, or projects on directions of equal weight.
+    """
     scales = np.arange(1, DIMENSION + 1) ** (-exponent / 2)
-    drawn = np.random.default_rng(5).standard_normal((MAX_SELLERS + 1, DIMENSION)) * scales
-    query, *gradients = (fixed_point(unit(vector), WIDE, "vector") for vector in drawn)
-    values = [inner_product(query, gradient) for gradient in gradients]
-    assert correlation(shortest_solution(np.stack(gradients), values), query) == pytest.approx(known, abs=0.05)
+    solved, read = [], []
+    for seed in range(6):
+        drawn = np.random.default_rng(seed).standard_normal((MAX_SELLERS + 1, DIMENSION)) * scales
+        query, *rest = (fixed_point(unit(vector), WIDE, "vector") for vector in drawn)
+        gradients = np.stack(rest)
+        solved.append(correlation(shortest_solution(gradients, (gradients @ query).tolist()), query))
+        read.append(correlation(np.where(np.arange(DIMENSION) < 2 * MAX_SELLERS, query, 0), query))
+    assert float(np.mean(solved)) == pytest.approx(honest, abs=0.04)
+    assert float(np.mean(read)) == pytest.approx(crafted, abs=0.04)

@@ -247,7 +247,7 @@ def campaign(
 ) -> Report:
     """Parse every input; ``parse`` gives its re-encoding, ``valid`` is the reference."""
     report = Report()
-    while chunk := list(islice(inputs, 1000)):
+    while chunk := list(islice(inputs, 100)):
         for data, written in zip(chunk, traced(report, chunk, parse, allowed), strict=True):
             good = valid(data)
             report.wrongly_refused += good and written is None
