@@ -160,9 +160,7 @@ def test_a_query_has_further_encodings_to_a_lenient_parser_and_one_to_ours(name:
 OTHER_MEANING: dict[str, Callable[[bytes], bytes]] = {
     "truncated in the query block": lambda blob: blob[:-1000],
     "without a query block": lambda blob: blob[:-BLOCK],
-    "blocks swapped in part": lambda blob: (
-        blob[: HEADER + BLOCK] + blob[HEADER : HEADER + SEED] + blob[-BLOCK + SEED :]
-    ),
+    "a seed used twice": lambda blob: blob[: HEADER + BLOCK] + blob[HEADER : HEADER + SEED] + blob[-BLOCK + SEED :],
     "a dimension of more blocks": lambda blob: blob[:8] + (3 * N).to_bytes(8, "big") + blob[16:],
     "two zero blocks": lambda blob: blob[:7] + b"\2" + blob[8:],
 }
@@ -173,7 +171,7 @@ def test_a_lenient_parser_answers_what_was_never_asked_and_ours_refuses(name: st
     other = OTHER_MEANING[name](encode_query(buyer.query))
     read = lenient_query(other)
     gradient = np.resize(random_gradient(DIMENSION, 4), read.dimension)
-    assert len(answer(read, gradient) if read.blocks else b"") in (0, 57351), "the attack must work"
+    assert len(answer(read, gradient)) == 57351, "the attack must work: a seller that reads so answers"
     assert encode_query(read) != encode_query(buyer.query)
     with pytest.raises(WireError, match=r"^query"):
         parsed(other, DIMENSION)
