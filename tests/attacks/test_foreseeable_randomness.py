@@ -31,6 +31,7 @@ from naive import (
 )
 from numpy.typing import NDArray
 
+from tip_exchange.encryption import scoring
 from tip_exchange.encryption.keys import pack
 from tip_exchange.encryption.packing import Coefficients, fixed_point, gradient_polynomials
 from tip_exchange.encryption.parameters import WIDE
@@ -195,3 +196,23 @@ def test_a_reply_draws_from_secrets_alone() -> None:
     assert ours[0][0] != ours[1][0]
     assert ours[0][1] != ours[1][1]
     assert queries[0] != queries[1]
+
+
+def test_a_reply_stands_behind_all_of_its_u_and_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """c1 = a·p + Σ a₀·u + e1, with N fresh coefficients in each u: a shorter u would be found by trial."""
+    buyer = honest_buyer(DIMENSION, 14)
+    gradient = random_gradient(DIMENSION, 15)
+    us: list[NDArray[np.int64]] = []
+
+    def recorded(n: int) -> NDArray[np.int64]:
+        us.append(ternary(n))
+        return us[-1]
+
+    monkeypatch.setattr(scoring, "ternary", recorded)
+    c1 = half(answer(buyer.query, gradient))
+    (u,) = us
+    assert np.abs(u).sum() > N / 2
+    product = evaluate(buyer.blocks, gradient)[1] + multiply(buyer.zero_block[1], u.astype(object))
+    # e1 is gone after the switch but where a rounding turns on it.
+    assert off(c1 - switch(product).astype(np.int64)) < 1e-12
+    assert off(c1 - switch(product - buyer.zero_block[1]).astype(np.int64)) > 0.24, "one coefficient of u matters"

@@ -24,6 +24,7 @@ from naive import (
     q1,
     random_gradient,
     spectrum,
+    switch,
     t,
 )
 
@@ -79,14 +80,14 @@ def test_two_queries_read_two_coordinates() -> None:
 
 
 def test_nothing_in_a_reply_to_a_one_hot_query_follows_the_other_coordinates() -> None:
-    """Many sellers, one query: the noise of the result and c1 divided by a, against every coordinate not asked for."""
+    """Many sellers, one query: the noise, c1 divided by a, and c1 beside a guess, for the coordinates not asked for."""
     dimension = 16
     buyer = buyer_of(one_hot(0, dimension))
     over_a = inverses(spectrum(buyer.blocks[0][1]))
     (errors,) = buyer.errors()
     rng = np.random.default_rng(3)
     gradients = rng.integers(-WIDE.S // 5, WIDE.S // 5, (SELLERS, dimension))
-    noise, divided, plain = [], [], []
+    noise, divided, plain, confirmed = [], [], [], []
     for seller, gradient in enumerate(gradients):
         reply = answer(buyer.query, gradient)
         value = opened_value(attested(reply, buyer.key), 0)
@@ -97,11 +98,15 @@ def test_nothing_in_a_reply_to_a_one_hot_query_follows_the_other_coordinates() -
         if seller < 20:
             # The gradient, reversed, fills the last coefficients of the naive c1/a.
             naive = evaluate(buyer.blocks, gradient, flood=True)[1]
+            guess = switch(evaluate(buyer.blocks, gradient)[1])
+            assert np.abs(centred(switch(naive) - guess, q0)).max() <= 1, "the attack must work on a guess of the rest"
+            confirmed.append(np.abs(centred(c1 - guess, q0).astype(float)).mean() / q0)
             divided.append(from_spectrum(spectrum(c1 * q1) * over_a)[-dimension:-1])
             plain.append(from_spectrum(spectrum(naive) * over_a)[-dimension:-1])
     others = gradients[:, :0:-1]
     assert (np.array(plain) == others[:20]).all(), "the attack must work"
     assert abs(correlation(np.ravel(divided), others[:20].ravel())) < 6 / others[:20].size ** 0.5
+    assert float(np.mean(confirmed)) == pytest.approx(0.25, abs=6 / (48 * 20 * N) ** 0.5)
     worst = max(abs(correlation(noise, column)) for column in others.T)
     assert worst < 6 / SELLERS**0.5
     assert abs(correlation(noise, gradients @ errors[:dimension])) < 6 / SELLERS**0.5
