@@ -1,7 +1,8 @@
 """A buyer that attacks, and the evaluation as one would write it first, every protection a switch of its own.
 
 Polynomials are object arrays of N Python integers, so that everything modulo the 116-bit q is exact; SEAL's NTT only
-speeds up products and quotients in the ring.
+speeds up products and quotients in the ring. :func:`parsed`, :func:`answer`, :func:`attested` and :func:`buyer_of` are
+the protocol itself, as the package does it.
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 from vectors import gradient_blocks, published_query, query_blocks, unit
 
+from tip_exchange.encryption.decryption import decrypt
 from tip_exchange.encryption.keys import TernaryKey
 from tip_exchange.encryption.packing import Coefficients, fixed_point
 from tip_exchange.encryption.parameters import WIDE
 from tip_exchange.encryption.query import expand_a
 from tip_exchange.encryption.sampling import centred_binomial, ternary, uniform
+from tip_exchange.encryption.scoring import value_data_set
 from tip_exchange.encryption.seal import seal
-from tip_exchange.encryption.wire import Query
+from tip_exchange.encryption.wire import Query, Reply, decode_query, decode_reply, encode_reply
 
 Polynomial = NDArray[np.object_]
 Pair = tuple[Polynomial, Polynomial]
@@ -147,13 +150,49 @@ class Buyer:
         return [centred(self.phase(*block) - DELTA * message) for block, message in pairs]
 
 
-def honest_buyer(dimension: int, seed: int) -> Buyer:
-    """A buyer that follows the protocol up to here: a random query, published in the wire format."""
-    entries = random_gradient(dimension, seed)
+def parsed(blob: bytes, dimension: int) -> Query:
+    """A published query as a seller reads it."""
+    return decode_query(blob, parameters=WIDE, dimension=dimension)
+
+
+def answer(query: Query, gradient: Coefficients, pad: int = 0) -> bytes:
+    """The bytes of an honest seller's reply."""
+    return encode_reply(value_data_set(query, gradient, pad))
+
+
+def forged(c1: Polynomial, cell: int) -> bytes:
+    """A reply of a seller's own making, in the wire format."""
+    return encode_reply(Reply((c1 % q0).astype(np.uint64), np.array([cell % q0], np.uint64)))
+
+
+def cells(reply: bytes) -> tuple[Polynomial, int]:
+    """All that a reply shows: c1 modulo q0 and one cell of c0."""
+    read = decode_reply(reply, WIDE)
+    return read.c1.astype(object), int(read.cells[0])
+
+
+def attested(reply: bytes, key: TernaryKey) -> int:
+    """The padded value that the buyer publishes for a reply."""
+    return decrypt(reply, key, WIDE)
+
+
+def buyer_of(entries: Coefficients) -> Buyer:
+    """A buyer that follows the protocol up to here, and publishes ``entries`` encrypted."""
     made = published_query(entries)
-    query = made.query(dimension)
+    query = parsed(made.blob, entries.size)
     pairs = [(integers(block.b), integers(expand_a(block, WIDE))) for block in (*query.zero_blocks, *query.blocks)]
     return Buyer(made.secret_key, entries, query, pairs[1:], pairs[0])
+
+
+def honest_buyer(dimension: int, seed: int) -> Buyer:
+    """A buyer of a random query."""
+    return buyer_of(random_gradient(dimension, seed))
+
+
+def encryption(a: Polynomial, key: TernaryKey, message: Polynomial) -> Pair:
+    """An ordinary (b, a): b = Δ·message + e − a·s."""
+    errors = centred_binomial(N).astype(object)
+    return centred(DELTA * message + errors - multiply(a, key.astype(object))), a
 
 
 def correlation(left: Any, right: Any) -> float:

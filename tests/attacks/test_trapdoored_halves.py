@@ -16,6 +16,7 @@ from naive import (
     correlation,
     decrypted,
     divide,
+    encryption,
     evaluate,
     from_spectrum,
     honest_buyer,
@@ -33,22 +34,15 @@ from naive import (
 )
 from vectors import gradient_blocks, query_blocks
 
-from tip_exchange.encryption.keys import TernaryKey
 from tip_exchange.encryption.parameters import ERROR_BOUND, WIDE
 from tip_exchange.encryption.query import expand_a
-from tip_exchange.encryption.sampling import centred_binomial, ternary
+from tip_exchange.encryption.sampling import ternary
 from tip_exchange.encryption.scoring import value_data_set
 from tip_exchange.encryption.wire import Block, Query, Reply, decode_query, encode_query
 
 BLOCKS = 3
 SHIFTS = [10, 25, 40]
 """Where the digits of the three gradient blocks start in f·c1 modulo q0."""
-
-
-def encryption(a: Polynomial, key: TernaryKey, message: Polynomial) -> Pair:
-    """An ordinary (b, a): b = Δ·message + e − a·s."""
-    errors = centred_binomial(N).astype(object)
-    return centred(DELTA * message + errors - multiply(a, key.astype(object))), a
 
 
 def seeded_by_the_wire(zero_block: Pair, blocks: list[Pair], dimension: int) -> Query:
