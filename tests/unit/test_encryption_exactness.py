@@ -6,6 +6,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+import tenseal.sealapi as sealapi
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from vectors import Published, gradient_blocks, published_query, query_blocks, unit
@@ -151,6 +152,14 @@ def test_a_dimension_outside_the_derivation_is_refused(dimension: int) -> None:
 def test_a_set_whose_bound_does_not_hold_is_refused(change: dict[str, int], sentence: str) -> None:
     with pytest.raises(ParameterError, match=sentence):
         noise_budget(replace(WIDE, **change), 512)
+
+
+def test_the_set_is_within_seals_table_for_128_bits_with_room() -> None:
+    """Homomorphic Encryption Standard, ternary secrets: 218 bits at N = 8192; with the key prime 176 are used."""
+    table = sealapi.CoeffModulus.MaxBitCount(WIDE.N, sealapi.SEC_LEVEL_TYPE.TC128)
+    bits = sum(prime.bit_length() for prime in (WIDE.q0, WIDE.q1, WIDE.key_prime))
+    assert bits == 176 < table == 218
+    assert seal(WIDE).context.key_context_data().qualifiers().sec_level == sealapi.SEC_LEVEL_TYPE.TC128
 
 
 def test_seal_refuses_a_set_below_128_bits_of_security() -> None:
