@@ -61,5 +61,9 @@ def result_coefficients(records: int, width: int) -> Coefficients:
 
 
 def inner_product(query: Coefficients, gradient: Coefficients) -> int:
-    """The exact integer that the encrypted path must reproduce (before the pad)."""
-    return int(np.sum(query * gradient, dtype=object)) if query.size else 0
+    """The exact integer that the encrypted path must reproduce (before the pad).
+
+    Entries below 2²⁵, as :func:`fixed_point` makes them: sums of 8,192 of their products fit into int64.
+    """
+    parts = range(0, query.size, 8192)
+    return sum(int(query[start : start + 8192] @ gradient[start : start + 8192]) for start in parts)
