@@ -64,6 +64,17 @@ def test_an_order_is_charged_once_and_a_second_seller_of_the_home_by_itself(tmp_
         assert [(each.seller, each.records, each.bits) for each in ledger.answers()] == [("0xA", 2, 38), ("0xB", 1, 38)]
 
 
+def test_a_killed_answer_on_other_records_is_charged_to_those_that_left(tmp_path: Path) -> None:
+    """The step writes its answer down after the charge; only what it wrote down ever leaves."""
+    with Ledger(tmp_path) as ledger:
+        ledger.charge(order(1), "0xA", [A], 38, 100)
+        ledger.charge(order(1), "0xA", [B], 76, 100)
+        assert [(each.records, each.bits) for each in ledger.answers()] == [(1, 76)]
+        ledger.charge(order(2), "0xA", [A], 100, 100)
+        with pytest.raises(LedgerLimit, match="up to 77 bits"):
+            ledger.charge(order(3), "0xA", [B], 1, 76)
+
+
 def test_a_refused_answer_leaves_no_trace(tmp_path: Path) -> None:
     with Ledger(tmp_path) as ledger:
         with pytest.raises(LedgerLimit, match="bring 2 of 2 records to up to 38 bits"):

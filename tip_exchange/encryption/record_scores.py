@@ -85,6 +85,7 @@ def score_records(task: ScoringTask, *, processes: int = 1, progress: Progress |
     """
     query = task.open_query()
     capacity = query.parameters.results(query.width)
+    # what would fail in every process fails here, with its own sentence
     noise_budget(query.parameters, task.dimension, width=query.width, records=task.records)
     task.open_rows()
     missing = [index for index in range(-(-task.records // capacity)) if not _reply_file(task.folder, index).exists()]
@@ -98,11 +99,10 @@ def score_records(task: ScoringTask, *, processes: int = 1, progress: Progress |
 
 
 def _by_processes(task: ScoringTask, missing: list[int], processes: int) -> Iterator[int]:
-    if processes == 1 or len(missing) < 2:
-        scorer = _BlockScorer(task) if missing else None
-        for index in missing:
-            assert scorer is not None  # noqa: S101
-            yield scorer.score(index)
+    if not missing:
+        return
+    if processes == 1 or len(missing) == 1:
+        yield from map(_BlockScorer(task).score, missing)
         return
     pool = ProcessPoolExecutor(min(processes, len(missing)), get_context("spawn"), initializer=_start, initargs=(task,))
     try:
@@ -123,7 +123,8 @@ class _BlockScorer:
         """Write reply block ``index``; the number of its records."""
         start = index * self._scorer.capacity
         rows = self._rows[start : start + self._scorer.capacity]
-        transforms = self._kept(index, rows) if self._task.transforms else self._scorer.transforms(self._fixed(rows))
+        kept = self._task.transforms
+        transforms = self._kept(kept, index, rows) if kept else self._scorer.transforms(self._fixed(rows))
         reply = self._scorer.score(transforms, len(rows))
         write_atomic(_reply_file(self._task.folder, index), encode_reply(reply))
         return len(rows)
@@ -135,10 +136,10 @@ class _BlockScorer:
         wide /= np.where((norms > 1) & (norms < 1 + 1e-6), norms, 1.0)
         return fixed_point(wide, self._scorer.parameters, f"{self._task.rows}")
 
-    def _kept(self, index: int, rows: NDArray[np.float32]) -> Iterator[Any]:
+    def _kept(self, folder: Path, index: int, rows: NDArray[np.float32]) -> Iterator[Any]:
         """Transforms from their files; those that are missing or torn are made and kept."""
-        engine, folder = seal(self._scorer.parameters), self._task.transforms
-        assert folder is not None  # noqa: S101
+        engine = seal(self._scorer.parameters)
+        folder.mkdir(parents=True, exist_ok=True)
         made: list[Any] = []
         for k in range(self._scorer.parameters.blocks(self._task.dimension, self._scorer.width)):
             path = folder / f"{index:08}-{k:06}.ntt"
@@ -146,7 +147,6 @@ class _BlockScorer:
                 made = made or list(self._scorer.transforms(self._fixed(rows)))
                 plain = made[k]
                 if plain is not None:
-                    folder.mkdir(parents=True, exist_ok=True)
                     temporary = temporary_beside(path)
                     temporary.write_bytes(engine.plaintext_file(plain))
                     temporary.replace(path)
@@ -171,5 +171,6 @@ def _reply_file(folder: Path, index: int) -> Path:
 
 def replies(task: ScoringTask) -> Iterator[bytes]:
     """The bytes of every reply block, in order; :func:`score_records` must be done."""
-    for index in range(-(-task.records // task.open_query().parameters.results(task.open_query().width))):
+    query = task.open_query()
+    for index in range(-(-task.records // query.parameters.results(query.width))):
         yield _reply_file(task.folder, index).read_bytes()

@@ -75,7 +75,8 @@ class Ledger:
     def charge(self, order_id: bytes, seller: str, records: Iterable[bytes], bits: int, limit: int) -> None:
         """Charge ``bits`` to each of ``records`` (canonical bytes) for an answer, before it is made.
 
-        An order answered before by the same seller is charged once: running a step again costs nothing.
+        A seller answers an order once. What was charged for an answer that never left, because its step was killed, is
+        replaced, so running the step again costs nothing more, and running it on other records charges those.
 
         Raises:
             LedgerLimit: a record would come to more than ``limit`` bits; nothing is charged.
@@ -87,8 +88,8 @@ class Ledger:
             with closing(self._database.cursor()) as cursor:
                 cursor.execute("BEGIN IMMEDIATE")
                 try:
-                    if not self._answered(cursor, order, seller):
-                        self._charge(cursor, order, seller, digests, bits, limit)
+                    self._withdraw(cursor, order, seller)
+                    self._charge(cursor, order, seller, digests, bits, limit)
                     cursor.execute("COMMIT")
                 except BaseException:
                     cursor.execute("ROLLBACK")
@@ -97,9 +98,10 @@ class Ledger:
             raise StateError(f"cannot write to the ledger {self._path} ({error}); nothing was answered") from error
 
     @staticmethod
-    def _answered(cursor: sqlite3.Cursor, order: str, seller: str) -> bool:
-        found = cursor.execute("SELECT 1 FROM answers WHERE order_id = ? AND seller = ?", (order, seller))
-        return found.fetchone() is not None
+    def _withdraw(cursor: sqlite3.Cursor, order: str, seller: str) -> None:
+        answer = "FROM answers WHERE order_id = ? AND seller = ?"
+        cursor.execute(f"DELETE FROM exposures WHERE answer IN (SELECT number {answer})", (order, seller))  # noqa: S608
+        cursor.execute(f"DELETE {answer}", (order, seller))
 
     def _charge(
         self, cursor: sqlite3.Cursor, order: str, seller: str, digests: set[bytes], bits: int, limit: int
