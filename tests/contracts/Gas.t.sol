@@ -24,7 +24,7 @@ contract GasTest is EscrowTest {
 
         for (uint256 i = 0; i < 128; ++i) {
             submitAs(id, sellerOf(i));
-            if (i == 0) within("submit, first seller", 170_000);
+            if (i == 0) within("submit, first seller", 150_000);
             if (i == 127) within("submit", 150_000);
         }
         vm.warp(escrow.orderOf(id).submitUntil);
