@@ -52,6 +52,7 @@ contract DecryptionTest is Test {
     }
 
     /// forge-config: default.fuzz.runs = 24
+    /// forge-config: deep.fuzz.runs = 2000
     function testFuzz_DecryptionEqualsThePlainOne(uint256 seed, uint256 cell) public view {
         bytes memory key = Ciphertexts.key(seed);
         bytes memory c1 = seed % 2 == 0 ? Ciphertexts.polynomial(seed) : Ciphertexts.random(seed, 7 * N);
@@ -60,6 +61,7 @@ contract DecryptionTest is Test {
     }
 
     /// forge-config: default.fuzz.runs = 24
+    /// forge-config: deep.fuzz.runs = 2000
     function testFuzz_PhasesAtAnyIndexEqualThePlainOnes(uint256 seed, uint256 index, uint56 cell) public view {
         bytes memory key = Ciphertexts.key(seed);
         bytes memory a = Ciphertexts.polynomial(seed);

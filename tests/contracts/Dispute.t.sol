@@ -216,7 +216,9 @@ contract DisputeOutcomeTest is DisputeTest {
         assertEq(prover.balance, 2.5 ether);
     }
 
-    /// @dev Buyer, challenger, provers and half of the sellers are one.
+    /// @dev Buyer, challenger, provers and sellers are one.
+    /// forge-config: default.fuzz.runs = 64
+    /// forge-config: deep.fuzz.runs = 5000
     function testFuzz_ACoalitionThatDisputesItselfLosesHalfTheBond(uint256 seed) public {
         IInfluenceEscrow.Terms memory terms = keyedTerms();
         terms.challengeBond = uint128(1 + seed % 1000 ether);
