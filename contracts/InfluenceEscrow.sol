@@ -18,9 +18,9 @@ import {Timeline} from "./libraries/Timeline.sol";
 
 /// @title Escrow of the Trustworthy Influence Protocol
 /// @notice See the interface, which is the specification.
-/// @dev Every step keeps the order Check, Effect, Interaction. The one thing checked after an interaction is what a token
-/// brought, against the change of the liabilities, so a step that re-enters from the token's transfer cannot unbalance
-/// the books.
+/// @dev Every step keeps the order Check, Effect, Interaction. The one thing checked after an interaction is what a
+/// token brought, against the change of the liabilities, so a step that re-enters from the token's transfer cannot
+/// unbalance the books.
 contract InfluenceEscrow is IInfluenceEscrow, EIP712 {
     using SafeERC20 for IERC20;
     using Orders for Orders.Order;

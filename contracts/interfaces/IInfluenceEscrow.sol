@@ -20,7 +20,7 @@ pragma solidity 0.8.37;
 /// | Answering   | warm        | [publishUntil, answerUntil)   | buyer: answerReply                                 |
 /// | Revealing   | warm        | [revealFrom, revealUntil)     | anyone who knows an opening: reveal                |
 /// | Challenging | warm        | [revealUntil, challengeUntil) | anyone: challenge                                  |
-/// | Responding  | warm        | [challenge, respondUntil)     | anyone: drawIndex; whoever knows the key: revealKey|
+/// | Responding  | warm        | [challenge, respondUntil)     | anyone: drawIndex; the key's holder: revealKey     |
 /// | Proving     | warm        | [key, proveUntil)             | anyone: proveReply                                 |
 /// | Claiming    | cold        | [claimFrom, claimUntil)       | anyone: claim and all of Closed                    |
 /// | Closed      | cold        | from claimUntil on            | anyone: refund, forfeit, claimReward, returnBond   |
@@ -35,8 +35,8 @@ pragma solidity 0.8.37;
 ///   attestation + challengeWindow`. If replies are published and unanswered then, Answering follows until the last is
 ///   answered. No pad is open yet, so an answer is as blind as the attestation.
 /// - `challengeUntil = revealUntil + challengeWindow`. Without a challenge, `claimFrom = challengeUntil`.
-/// - A challenge ends Challenging at once: `respondUntil = challenge + challengeWindow`. A key that fits ends Responding
-///   at once: `claimFrom = proveUntil = key + challengeWindow`.
+/// - A challenge ends Challenging at once: `respondUntil = challenge + challengeWindow`. A key that fits ends
+///   Responding at once: `claimFrom = proveUntil = key + challengeWindow`.
 /// - *Silence*: no attestation at `attestUntil`, a published reply unanswered at `answerUntil = publishUntil +
 ///   challengeWindow`, or no key that fits at `respondUntil`. Budget and bond are lost to `forfeitTo`; sellers who open
 ///   their pads still earn the answer fee. There is nothing to challenge after the first two: `revealFrom` is the
@@ -308,8 +308,8 @@ interface IInfluenceEscrow {
     error WrongForfeitTo(address forfeitTo, address buyer);
     /// @notice There is no contract at the token's address.
     error NotAToken(address token);
-    /// @notice What arrived is not the deposit of an order, budget + bond + answerFee * maxSellers, or not the bond of a
-    /// challenge.
+    /// @notice What arrived is not the deposit of an order, budget + bond + answerFee * maxSellers, or not the bond of
+    /// a challenge.
     error WrongDeposit(uint256 received, uint256 needed);
     /// @notice Coin was sent to an order that is paid in a token.
     error UnexpectedCoin(uint256 sent);
@@ -421,11 +421,11 @@ interface IInfluenceEscrow {
     /// value is UNAVAILABLE.
     /// @dev Reverts with UnknownOrder, WrongPhase, NotBuyer, WrongSubmissions, WrongValueCount, ValueOutOfRange,
     /// RejectedNeedsInvalid.
-    /// @param submissionsHash Stored chain over the submissions: from orderId, `keccak256(abi.encode(submissionsHash, seller,
-    /// replyHash, padHash, dataRoot))` for each in turn. Fixes what the values belong to.
-    /// @param values In order of submission: value + pad mod 2^36; or 2^64 - 1 (INVALID) for a reply that is not a valid
-    /// wire object and for every rejected seller; or 2^64 - 2 (UNAVAILABLE) for a reply whose bytes the buyer was not
-    /// given, which can never be held against it.
+    /// @param submissionsHash Stored chain over the submissions: from orderId, `keccak256(abi.encode(submissionsHash,
+    /// seller, replyHash, padHash, dataRoot))` for each in turn. Fixes what the values belong to.
+    /// @param values In order of submission: value + pad mod 2^36; or 2^64 - 1 (INVALID) for a reply that is not a
+    /// valid wire object and for every rejected seller; or 2^64 - 2 (UNAVAILABLE) for a reply whose bytes the buyer was
+    /// not given, which can never be held against it.
     function attest(bytes32 orderId, bytes32 submissionsHash, uint64[] calldata values) external;
 
     /// @notice As `attest`, sent by anyone, signed by the buyer. Attesting -> Revealing or Publishing (warm).
@@ -454,15 +454,15 @@ interface IInfluenceEscrow {
     function answerReply(bytes32 orderId, address seller, uint64 value) external;
 
     /// @notice Opens a seller's pad and fixes its value and weight. Revealing (warm), stays there.
-    /// @dev `value = attested - pad mod 2^36`, centred in [-2^35, 2^35), or 0 if INVALID, UNAVAILABLE or never attested; `weight =
-    /// min(max(0, value), valueCap) * min(records, recordsCap)`, or 0 if records < minRecords. With records >=
-    /// minRecords the seller earns the answer fee, whatever the value. Anyone who knows the opening may send it.
-    /// Reverts with UnknownOrder, WrongPhase, NoSubmission, SellerRejected, AlreadyRevealed, PadOutOfRange,
+    /// @dev `value = attested - pad mod 2^36`, centred in [-2^35, 2^35), or 0 if INVALID, UNAVAILABLE or never
+    /// attested; `weight = min(max(0, value), valueCap) * min(records, recordsCap)`, or 0 if records < minRecords. With
+    /// records >= minRecords the seller earns the answer fee, whatever the value. Anyone who knows the opening may send
+    /// it. Reverts with UnknownOrder, WrongPhase, NoSubmission, SellerRejected, AlreadyRevealed, PadOutOfRange,
     /// WrongOpening.
     function reveal(bytes32 orderId, address seller, uint64 pad, uint32 records, bytes32 salt) external;
 
-    /// @notice Doubts the attestation and posts challengeBond. Challenging -> Responding (warm). One challenge an order;
-    /// it puts every entry to the test.
+    /// @notice Doubts the attestation and posts challengeBond. Challenging -> Responding (warm). One challenge an
+    /// order; it puts every entry to the test.
     /// @dev The bond comes back if the buyer shows no key that fits or any attested value is proven false; otherwise it
     /// goes to the buyer, whose query the challenge made public. Coin: `msg.value` is exactly the bond. ERC-20: the
     /// balance must grow by exactly the bond. Reverts with UnknownOrder, WrongPhase, WrongDeposit, UnexpectedCoin.
@@ -471,14 +471,14 @@ interface IInfluenceEscrow {
     /// @notice Draws the index at which the key has to fit, from the hash of block drawBlock. Responding (warm), stays
     /// there.
     /// @dev Anyone may send it, from the block after drawBlock on. A chain remembers the hashes of 256 blocks: a later
-    /// call names the next block instead, and the draw is to be called again; so watch an order that you challenge, since
-    /// each postponement is a new draw for a buyer whose key fits at few indices. Reverts with UnknownOrder, WrongPhase,
-    /// AlreadyDrawn, DrawTooEarly.
+    /// call names the next block instead, and the draw is to be called again; so watch an order that you challenge,
+    /// since each postponement is a new draw for a buyer whose key fits at few indices. Reverts with UnknownOrder,
+    /// WrongPhase, AlreadyDrawn, DrawTooEarly.
     function drawIndex(bytes32 orderId) external;
 
     /// @notice Publishes the order's key and shows that it is the key of the zero block. Responding -> Proving (warm).
-    /// @dev Anyone who knows it may send it. Fitting is `|b + a * s mod q0| <= 21` at the drawn index, the largest error
-    /// of an encryption of zero. Reverts with UnknownOrder, WrongPhase, IndexNotDrawn, WrongKey, WrongZeroBlock,
+    /// @dev Anyone who knows it may send it. Fitting is `|b + a * s mod q0| <= 21` at the drawn index, the largest
+    /// error of an encryption of zero. Reverts with UnknownOrder, WrongPhase, IndexNotDrawn, WrongKey, WrongZeroBlock,
     /// KeyDoesNotFit.
     /// @param key The secret key, two bits a coefficient: 0, 1, and 2 for -1, coefficient 0 lowest in the first byte.
     /// @param a Half a of the zero block modulo q0, 8192 big-endian cells of 7 bytes.
@@ -503,8 +503,8 @@ interface IInfluenceEscrow {
     /// UnknownOrder, WrongPhase, NoSubmission, AlreadyClaimed, NothingToClaim, TransferFailed.
     function claim(bytes32 orderId, address seller) external;
 
-    /// @notice Pays whoever proved the attested value of `seller` false its equal part of half the buyer's bond, rounded
-    /// down. Claiming or Closed (cold), without a deadline.
+    /// @notice Pays whoever proved the attested value of `seller` false its equal part of half the buyer's bond,
+    /// rounded down. Claiming or Closed (cold), without a deadline.
     /// @dev Anyone may push it; the money goes to the prover. Reverts with UnknownOrder, NoSubmission, NothingToReward,
     /// WrongPhase, TransferFailed.
     function claimReward(bytes32 orderId, address seller) external;

@@ -25,6 +25,8 @@ library Disputes {
             order.drawBlock = drawBlock;
             emit IInfluenceEscrow.DrawPostponed(orderId, drawBlock);
         } else {
+            // A buyer has to foresee it, and a block's hash is not known when the key is committed to.
+            // slither-disable-next-line weak-prng
             uint256 index = uint256(keccak256(abi.encode(blockHash, orderId))) % RlweDecryption.N;
             order.index = uint16(index);
             order.indexDrawn = true;
@@ -79,6 +81,7 @@ library Disputes {
         bytes32 orderId,
         uint64 decrypted
     ) internal {
+        address seller = seat.seller;
         uint64 attested = seat.attested;
         // A buyer that did not have the bytes has not said anything about them.
         bool differs = attested != decrypted && attested != Settlement.UNAVAILABLE;
@@ -90,7 +93,7 @@ library Disputes {
         }
         (int64 value, uint256 weight) =
             submission.revealed ? weigh(order, submission, decrypted) : (int64(0), uint256(0));
-        emit IInfluenceEscrow.ReplyProven(orderId, seat.seller, msg.sender, attested, decrypted, value, weight, differs);
+        emit IInfluenceEscrow.ReplyProven(orderId, seller, msg.sender, attested, decrypted, value, weight, differs);
     }
 
     /// @notice Sets value and weight of a revealed submission from the padded value that counts.

@@ -165,6 +165,7 @@ library Orders {
     /// false attestation, once all proofs are in.
     function forfeitable(Order storage order) internal view returns (address to, uint128 amount) {
         Timeline.Times memory clock = times(order);
+        // slither-disable-next-line timestamp
         if (order.forfeited || !(clock.lost || _isCold(clock.phase(block.timestamp)))) return (to, amount);
         return (clock.lost ? order.forfeitTo : BURN_ADDRESS, _penalty(order, clock.lost));
     }
@@ -177,6 +178,7 @@ library Orders {
 
     /// @notice What is due back to a challenger that was right, returned or not.
     function returnable(Order storage order) internal view returns (uint128) {
+        // slither-disable-next-line timestamp
         bool right = order.differences != 0 || (order.dispute == Timeline.Dispute.Challenged && times(order).lost);
         return right ? order.challengeBond : 0;
     }
@@ -189,6 +191,7 @@ library Orders {
     }
 
     function _isCold(IInfluenceEscrow.Phase phase_) private pure returns (bool) {
+        // slither-disable-next-line timestamp,incorrect-equality
         return phase_ == IInfluenceEscrow.Phase.Claiming || phase_ == IInfluenceEscrow.Phase.Closed;
     }
 

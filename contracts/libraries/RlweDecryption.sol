@@ -38,8 +38,8 @@ library RlweDecryption {
         return phase_ <= ERROR_BOUND || (phase_ < Q0 && phase_ >= Q0 - ERROR_BOUND);
     }
 
-    /// @notice `(cell + coefficient index of (polynomial * key)) mod q0`, below q0, or NO_PHASE if a cell is not below q0
-    /// or the polynomial or the key is none.
+    /// @notice `(cell + coefficient index of (polynomial * key)) mod q0`, below q0, or NO_PHASE if a cell is not below
+    /// q0 or the polynomial or the key is none.
     function phase(bytes calldata polynomial, bytes7 cell, bytes calldata key, uint256 index)
         internal
         pure
@@ -59,9 +59,11 @@ library RlweDecryption {
     }
 
     /// @notice Whether the bytes are a packed key: its size, and no coefficient of code 3.
+    // slither-disable-next-line assembly
     function isTernary(bytes calldata key) internal pure returns (bool ternary) {
         if (key.length != KEY_BYTES) return false;
         uint256 both = 0;
+        // solhint-disable-next-line no-inline-assembly
         assembly ("memory-safe") {
             let lowBits := div(not(0), 3) // 0b0101...
             for { let at := 0 } lt(at, KEY_BYTES) { at := add(at, 32) } {
@@ -72,13 +74,15 @@ library RlweDecryption {
         return both == 0;
     }
 
-    /// @dev Sum over j in [from, to) of cell j times key coefficient `last - (j - from)`, modulo 2^256, and a number that
-    /// is at least Q0 if, and only if, a cell is (the largest cell).
+    /// @dev Sum over j in [from, to) of cell j times key coefficient `last - (j - from)`, modulo 2^256, and a number
+    /// that is at least Q0 if, and only if, a cell is (the largest cell).
+    // slither-disable-next-line assembly
     function _convolve(bytes calldata polynomial, bytes calldata key, uint256 from, uint256 to, uint256 last)
         private
         pure
         returns (uint256 sum, uint256 largest)
     {
+        // solhint-disable-next-line no-inline-assembly
         assembly ("memory-safe") {
             // A load reads 32 bytes: of a cell the first seven count, of a key byte the last. What a load reads beyond
             // the data, the head of the calldata or zeros after its end, does not count.

@@ -42,8 +42,8 @@ library Timeline {
 
     /// @dev What has happened to an order.
     /// @param live Whether a seller has submitted and is not rejected.
-    /// @param revealFrom Earliest start of Revealing that the attestation or the last answer has set; 0 if the buyer has
-    /// not attested.
+    /// @param revealFrom Earliest start of Revealing that the attestation or the last answer has set; 0 if the buyer
+    /// has not attested.
     /// @param unanswered Whether the buyer owes answers to published replies.
     /// @param dispute How far the dispute has come.
     /// @param disputedAt When it came there.
