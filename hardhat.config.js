@@ -7,7 +7,7 @@ const solc = require("solc/package.json");
 const settings = {
   evmVersion: "cancun",
   viaIR: true,
-  optimizer: { enabled: true, runs: 1000 },
+  optimizer: { enabled: true, runs: 200 },
   metadata: { bytecodeHash: "none" },
 };
 

@@ -9,19 +9,24 @@ import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/Signa
 import {LowLevelCall} from "@openzeppelin/contracts/utils/LowLevelCall.sol";
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {IInfluenceEscrow} from "./interfaces/IInfluenceEscrow.sol";
+import {Disputes} from "./libraries/Disputes.sol";
 import {Settlement} from "./libraries/Settlement.sol";
 import {Orders} from "./libraries/Orders.sol";
+import {RlweDecryption} from "./libraries/RlweDecryption.sol";
 import {TermLimits} from "./libraries/TermLimits.sol";
+import {Timeline} from "./libraries/Timeline.sol";
 
 /// @title Escrow of the Trustworthy Influence Protocol
 /// @notice See the interface, which is the specification.
-/// @dev Every step keeps the order Check, Effect, Interaction. The one thing checked after an interaction is a token
-/// deposit, against the change of the liabilities, so a step that re-enters from the token's transfer cannot unbalance
+/// @dev Every step keeps the order Check, Effect, Interaction. The one thing checked after an interaction is what a token
+/// brought, against the change of the liabilities, so a step that re-enters from the token's transfer cannot unbalance
 /// the books.
 contract InfluenceEscrow is IInfluenceEscrow, EIP712 {
     using SafeERC20 for IERC20;
     using Orders for Orders.Order;
     using Orders for Orders.Submission;
+    using Disputes for Orders.Order;
+    using Disputes for Orders.Submission;
 
     bytes32 private constant ATTESTATION_TYPEHASH =
         keccak256("Attestation(bytes32 orderId,bytes32 submissions,uint64[] values)");
@@ -70,16 +75,12 @@ contract InfluenceEscrow is IInfluenceEscrow, EIP712 {
         order.keyHash = terms.keyHash;
         order.zeroBlockHash = terms.zeroBlockHash;
         if (terms.sellersRoot != 0) order.sellersRoot = terms.sellersRoot;
+        order.submissionsHash = orderId; // not 0, so that the first seller pays no more than the others
         liabilities[terms.token] += deposit;
         emit OrderOpened(orderId, terms.buyer, nonce, terms);
 
         // Interaction
-        if (terms.token == address(0)) {
-            if (msg.value != deposit) revert WrongDeposit(msg.value, deposit);
-        } else {
-            if (msg.value != 0) revert UnexpectedCoin(msg.value);
-            _pull(IERC20(terms.token), deposit);
-        }
+        _receive(terms.token, deposit);
     }
 
     /// @inheritdoc IInfluenceEscrow
@@ -168,6 +169,42 @@ contract InfluenceEscrow is IInfluenceEscrow, EIP712 {
     }
 
     /// @inheritdoc IInfluenceEscrow
+    function publishReply(bytes32 orderId, address seller, bytes calldata c1, bytes7 cell) external {
+        // Check
+        Orders.Order storage order = _orderIn(orderId, Phase.Publishing);
+        Orders.Submission storage submission = _submission(orderId, seller);
+        Orders.Seat storage seat = _seats[orderId][submission.index];
+        if (seat.published) revert AlreadyPublished(orderId, seller);
+        uint64 attested = seat.attested;
+        if (attested != Settlement.UNAVAILABLE) revert NotUnavailable(orderId, seller, attested);
+        submission.checkReply(orderId, seller, c1, cell);
+
+        // Effect
+        seat.published = true;
+        ++order.unansweredCount;
+        emit ReplyPublished(orderId, seller, c1, cell);
+    }
+
+    /// @inheritdoc IInfluenceEscrow
+    function answerReply(bytes32 orderId, address seller, uint64 value) external {
+        // Check
+        Orders.Order storage order = _order(orderId);
+        if (msg.sender != order.buyer) revert NotBuyer(orderId, msg.sender, order.buyer);
+        Phase phase = order.phase();
+        if (phase != Phase.Publishing && phase != Phase.Answering) revert WrongPhase(orderId, phase, Phase.Answering);
+        uint256 index = _submission(orderId, seller).index;
+        Orders.Seat storage seat = _seats[orderId][index];
+        if (!seat.published || seat.attested != Settlement.UNAVAILABLE) revert NothingToAnswer(orderId, seller);
+        if (value >= Settlement.T && value != Settlement.INVALID) revert ValueOutOfRange(orderId, index, value);
+
+        // Effect
+        seat.attested = value;
+        // The last answer of Answering, in which no more can be published, ends it.
+        if (--order.unansweredCount == 0 && phase == Phase.Answering) order.revealFrom = uint40(block.timestamp);
+        emit ReplyAnswered(orderId, seller, value);
+    }
+
+    /// @inheritdoc IInfluenceEscrow
     function reveal(bytes32 orderId, address seller, uint64 pad, uint32 records, bytes32 salt) external {
         // Check
         Orders.Order storage order = _orderIn(orderId, Phase.Revealing);
@@ -180,17 +217,68 @@ contract InfluenceEscrow is IInfluenceEscrow, EIP712 {
         if (padHash != submission.padHash) revert WrongOpening(orderId, seller, padHash, submission.padHash);
 
         // Effect
-        uint64 attested = order.attestedAt == 0 ? Settlement.INVALID : seat.attested;
-        int64 value = Settlement.openedValue(attested, pad);
-        uint256 weight = Settlement.weight(value, records, order.valueCap, order.recordsCap, order.minRecords);
+        uint64 attested = order.revealFrom == 0 ? Settlement.INVALID : seat.attested;
         submission.revealed = true;
         submission.records = records;
-        submission.value = value;
-        submission.weight = uint72(weight);
-        order.totalWeight += uint80(weight);
+        submission.pad = uint40(pad);
+        (int64 value, uint256 weight) = order.weigh(submission, attested);
         ++order.revealCount;
         if (records >= order.minRecords) ++order.feesOwed;
         emit Revealed(orderId, seller, pad, records, salt, value, weight);
+    }
+
+    /// @inheritdoc IInfluenceEscrow
+    function challenge(bytes32 orderId) external payable {
+        // Check
+        Orders.Order storage order = _orderIn(orderId, Phase.Challenging);
+        uint128 bond = order.challengeBond;
+        address token = order.token;
+
+        // Effect
+        order.dispute = Timeline.Dispute.Challenged;
+        order.disputedAt = uint40(block.timestamp);
+        order.challenger = msg.sender;
+        order.drawBlock = uint64(block.number) + 1;
+        order.held += bond;
+        liabilities[token] += bond;
+        emit Challenged(orderId, msg.sender, bond, order.drawBlock);
+
+        // Interaction
+        _receive(token, bond);
+    }
+
+    /// @inheritdoc IInfluenceEscrow
+    function drawIndex(bytes32 orderId) external {
+        _orderIn(orderId, Phase.Responding).draw(orderId);
+    }
+
+    /// @inheritdoc IInfluenceEscrow
+    function revealKey(bytes32 orderId, bytes calldata key, bytes calldata a, bytes7 b, bytes32[] calldata proof)
+        external
+    {
+        // Check
+        Orders.Order storage order = _orderIn(orderId, Phase.Responding);
+        order.checkKeyFits(orderId, key, a, b, proof);
+
+        // Effect
+        order.dispute = Timeline.Dispute.KeyRevealed;
+        order.disputedAt = uint40(block.timestamp);
+        emit KeyRevealed(orderId, key);
+    }
+
+    /// @inheritdoc IInfluenceEscrow
+    function proveReply(bytes32 orderId, address seller, bytes calldata key, bytes calldata c1, bytes7 cell) external {
+        // Check
+        Orders.Order storage order = _orderIn(orderId, Phase.Proving);
+        Orders.Submission storage submission = _submission(orderId, seller);
+        Orders.Seat storage seat = _seats[orderId][submission.index];
+        if (seat.rejected) revert SellerRejected(orderId, seller);
+        if (seat.proven) revert AlreadyProven(orderId, seller);
+        order.checkKey(orderId, key);
+        submission.checkReply(orderId, seller, c1, cell);
+
+        // Effect
+        order.correct(submission, seat, orderId, RlweDecryption.decrypt(c1, cell, key));
     }
 
     /// @inheritdoc IInfluenceEscrow
@@ -231,6 +319,44 @@ contract InfluenceEscrow is IInfluenceEscrow, EIP712 {
     }
 
     /// @inheritdoc IInfluenceEscrow
+    function claimReward(bytes32 orderId, address seller) external {
+        // Check
+        Orders.Order storage order = _order(orderId);
+        Orders.Seat storage seat = _seats[orderId][_submission(orderId, seller).index];
+        address prover = seat.prover;
+        if (prover == address(0) || seat.rewarded) revert NothingToReward(orderId, seller);
+        _checkCold(orderId, order);
+        uint128 amount = order.reward();
+
+        // Effect
+        seat.rewarded = true;
+        ++order.rewardsPaid;
+        emit Rewarded(orderId, seller, prover, amount);
+        address token = _release(order, amount);
+
+        // Interaction
+        _pay(token, prover, amount);
+    }
+
+    /// @inheritdoc IInfluenceEscrow
+    function returnBond(bytes32 orderId) external {
+        // Check
+        Orders.Order storage order = _order(orderId);
+        _checkCold(orderId, order);
+        uint128 amount = order.returnable();
+        if (amount == 0 || order.bondReturned) revert NothingToReturn(orderId);
+        address challenger = order.challenger;
+
+        // Effect
+        order.bondReturned = true;
+        emit BondReturned(orderId, challenger, amount);
+        address token = _release(order, amount);
+
+        // Interaction
+        _pay(token, challenger, amount);
+    }
+
+    /// @inheritdoc IInfluenceEscrow
     function forfeit(bytes32 orderId) external {
         // Check
         Orders.Order storage order = _order(orderId);
@@ -238,9 +364,8 @@ contract InfluenceEscrow is IInfluenceEscrow, EIP712 {
         if (phase == Phase.Submitting || phase == Phase.Attesting) {
             revert WrongPhase(orderId, phase, Phase.Revealing);
         }
-        if (order.attestedAt != 0 || order.forfeited || !order.isLive()) revert NothingToForfeit(orderId);
-        uint128 amount = order.budget + order.bond;
-        address to = order.forfeitTo;
+        (address to, uint128 amount) = order.forfeitable();
+        if (amount == 0) revert NothingToForfeit(orderId);
 
         // Effect
         order.forfeited = true;
@@ -254,6 +379,11 @@ contract InfluenceEscrow is IInfluenceEscrow, EIP712 {
     /// @inheritdoc IInfluenceEscrow
     function orderOf(bytes32 orderId) external view returns (OrderView memory order) {
         return _orders[orderId].describe();
+    }
+
+    /// @inheritdoc IInfluenceEscrow
+    function disputeOf(bytes32 orderId) external view returns (DisputeView memory dispute) {
+        return _orders[orderId].describeDispute();
     }
 
     /// @inheritdoc IInfluenceEscrow
@@ -306,14 +436,16 @@ contract InfluenceEscrow is IInfluenceEscrow, EIP712 {
         uint256 count = order.submissionCount;
         if (values.length != count) revert WrongValueCount(orderId, values.length, count);
         mapping(uint256 index => Orders.Seat) storage seats = _seats[orderId];
+        uint256 revealFrom = block.timestamp;
         for (uint256 index = 0; index < count; ++index) {
             uint64 value = values[index];
-            if (value >= Settlement.T && value != Settlement.INVALID) revert ValueOutOfRange(orderId, index, value);
+            if (value >= Settlement.T && value < Settlement.UNAVAILABLE) revert ValueOutOfRange(orderId, index, value);
             Orders.Seat storage seat = seats[index];
             if (seat.rejected && value != Settlement.INVALID) revert RejectedNeedsInvalid(orderId, index, value);
             seat.attested = value;
+            if (value == Settlement.UNAVAILABLE) revealFrom = block.timestamp + order.challengeWindow;
         }
-        order.attestedAt = uint40(block.timestamp);
+        order.revealFrom = uint40(revealFrom);
         emit Attested(orderId, submissionsHash, values);
     }
 
@@ -324,7 +456,17 @@ contract InfluenceEscrow is IInfluenceEscrow, EIP712 {
         liabilities[token] -= amount;
     }
 
-    /// @dev Called with `amount` on the books already. Other steps may run inside the transfer; each changes balance
+    /// @dev Called with `amount` on the books already.
+    function _receive(address token, uint256 amount) private {
+        if (token != address(0)) {
+            if (msg.value != 0) revert UnexpectedCoin(msg.value);
+            _pull(IERC20(token), amount);
+        } else if (msg.value != amount) {
+            revert WrongDeposit(msg.value, amount);
+        }
+    }
+
+    /// @dev Other steps may run inside the transfer; each changes balance
     /// and liabilities alike.
     function _pull(IERC20 token, uint256 amount) private {
         uint256 balance = token.balanceOf(address(this)) + amount;
@@ -352,6 +494,11 @@ contract InfluenceEscrow is IInfluenceEscrow, EIP712 {
         order = _order(orderId);
         Phase actual = order.phase();
         if (actual != needed) revert WrongPhase(orderId, actual, needed);
+    }
+
+    function _checkCold(bytes32 orderId, Orders.Order storage order) private view {
+        Phase phase = order.phase();
+        if (phase != Phase.Claiming && phase != Phase.Closed) revert WrongPhase(orderId, phase, Phase.Claiming);
     }
 
     function _submission(bytes32 orderId, address seller) private view returns (Orders.Submission storage submission) {

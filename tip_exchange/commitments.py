@@ -79,7 +79,7 @@ def projection_seed(model_hash: bytes) -> bytes:
 
 
 def submissions_hash(previous: bytes, seller: str, reply_hash: bytes, pad_hash: bytes, data_root: bytes) -> bytes:
-    """The next link of the chain of submissions that an attestation commits to; the first ``previous`` is 32 zeros."""
+    """The next link of the chain of submissions an attestation commits to; the first ``previous`` is the order id."""
     types = ["bytes32", "address", "bytes32", "bytes32", "bytes32"]
     return keccak(encode(types, [previous, seller, reply_hash, pad_hash, data_root]))
 

@@ -5,7 +5,7 @@ Everything is Python integers; nothing rounds but the one division of :func:`pay
 
 from __future__ import annotations
 
-from tip_exchange.types import INVALID, Terms
+from tip_exchange.types import Terms
 
 T = 2**36
 """Plaintext modulus of the ``wide`` parameter set: padded values live modulo T."""
@@ -20,13 +20,14 @@ def opened_value(attested: int, pad: int) -> int:
     """The valuation behind an attested padded value.
 
     Args:
-        attested: ``value + pad mod T``, or :data:`~tip_exchange.types.INVALID`.
+        attested: ``value + pad mod T``, or :data:`~tip_exchange.types.INVALID` or
+            :data:`~tip_exchange.types.UNAVAILABLE`.
         pad: the seller's pad, in [0, T).
 
     Returns:
-        The value in fixed point, in [-T/2, T/2); 0 for INVALID.
+        The value in fixed point, in [-T/2, T/2); 0 for INVALID and UNAVAILABLE.
     """
-    if attested == INVALID:
+    if attested >= T:
         return 0
     return centred(attested - pad)
 

@@ -19,6 +19,9 @@ BURN_ADDRESS = "0x000000000000000000000000000000000000dEaD"
 INVALID = 2**64 - 1
 """Attested in place of a padded value when a reply is not a valid wire object, or its seller was rejected."""
 
+UNAVAILABLE = 2**64 - 2
+"""Attested in place of a padded value when the buyer was not given the reply's bytes."""
+
 CLIP_NORM_SCALE = 10**18
 """``Terms.clipNorm`` is the clip norm times this, rounded."""
 
@@ -69,10 +72,14 @@ class Phase(IntEnum):
     NONE = 0
     SUBMITTING = 1
     ATTESTING = 2
-    REVEALING = 3
-    CHALLENGING = 4
-    CLAIMING = 5
-    CLOSED = 6
+    PUBLISHING = 3
+    ANSWERING = 4
+    REVEALING = 5
+    CHALLENGING = 6
+    RESPONDING = 7
+    PROVING = 8
+    CLAIMING = 9
+    CLOSED = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +99,17 @@ class OrderState:
     reveal_count: int
     total_weight: int
     attested: bool
+    lost: bool
     opened_at: int
     submit_until: int
     attest_until: int
+    publish_until: int
+    answer_until: int
     reveal_from: int
     reveal_until: int
+    challenge_until: int
+    respond_until: int
+    prove_until: int
     claim_from: int
     claim_until: int
     opened_block: int

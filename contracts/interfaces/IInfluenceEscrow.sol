@@ -4,36 +4,57 @@ pragma solidity 0.8.37;
 /// @title Escrow of the Trustworthy Influence Protocol
 /// @notice A buyer locks a budget, sellers commit encrypted valuations of their records, the buyer attests the padded
 /// decryptions without knowing any value, sellers open their pads, and the budget is split in proportion to influence.
-/// This interface is the specification; the contract adds no behaviour of its own. There is no owner, no protocol fee,
-/// no upgrade and no callback.
+/// Whoever doubts the attestation posts a bond; the buyer must then publish the order's key, and the contract decrypts
+/// the committed replies itself. This interface is the specification; the contract adds no behaviour of its own. There
+/// is no owner, no protocol fee, no upgrade and no callback.
 ///
 /// Phases of an order. *Warm*: somebody still has to act, and the clock moves the order on if nobody does. *Cold*:
 /// money only leaves. Every window is half open, `[from, to)`.
 ///
-/// | phase       | temperature | window                       | who may act                                   |
-/// |-------------|-------------|------------------------------|-----------------------------------------------|
-/// | None        | cold        | before `open`                | a buyer: open                                 |
-/// | Submitting  | warm        | [openedAt, submitUntil)      | sellers: submit; buyer: reject                |
-/// | Attesting   | warm        | [submitUntil, attestUntil)   | buyer: attest, reject; anyone: relay it       |
-/// | Revealing   | warm        | [revealFrom, revealUntil)    | anyone who knows an opening: reveal           |
-/// | Challenging | warm        | [revealUntil, claimFrom)     | nobody yet; attested orders only              |
-/// | Claiming    | cold        | [claimFrom, claimUntil)      | anyone: claim, refund                         |
-/// | Closed      | cold        | from claimUntil on           | anyone: refund                                |
+/// | phase       | temperature | window                        | who may act                                        |
+/// |-------------|-------------|-------------------------------|----------------------------------------------------|
+/// | None        | cold        | before `open`                 | a buyer: open                                      |
+/// | Submitting  | warm        | [openedAt, submitUntil)       | sellers: submit; buyer: reject                     |
+/// | Attesting   | warm        | [submitUntil, attestUntil)    | buyer: attest, reject; anyone: relay it            |
+/// | Publishing  | warm        | [attestation, publishUntil)   | anyone: publishReply; buyer: answerReply           |
+/// | Answering   | warm        | [publishUntil, answerUntil)   | buyer: answerReply                                 |
+/// | Revealing   | warm        | [revealFrom, revealUntil)     | anyone who knows an opening: reveal                |
+/// | Challenging | warm        | [revealUntil, challengeUntil) | anyone: challenge                                  |
+/// | Responding  | warm        | [challenge, respondUntil)     | anyone: drawIndex; whoever knows the key: revealKey|
+/// | Proving     | warm        | [key, proveUntil)             | anyone: proveReply                                 |
+/// | Claiming    | cold        | [claimFrom, claimUntil)       | anyone: claim and all of Closed                    |
+/// | Closed      | cold        | from claimUntil on            | anyone: refund, forfeit, claimReward, returnBond   |
 ///
-/// `submitUntil = openedAt + submitWindow`, `attestUntil = submitUntil + attestWindow`, `revealUntil = revealFrom +
-/// revealWindow`, `claimUntil = claimFrom + claimWindow`. An attestation ends Attesting at once: `revealFrom` is its
-/// time and `claimFrom = revealUntil + challengeWindow`. Without one `revealFrom = attestUntil` and `claimFrom =
-/// revealUntil`: the budget and the bond are lost to `forfeitTo`, from `attestUntil` on, and sellers who open their
-/// pads still earn the answer fee. An order without a live (submitted and not rejected) seller at `submitUntil`, or
-/// later and before its attestation, is Closed at once and everything goes back to the buyer.
+/// What time alone changes. `submitUntil = openedAt + submitWindow`, `attestUntil = submitUntil + attestWindow`,
+/// `revealUntil = revealFrom + revealWindow`, `claimUntil = claimFrom + claimWindow`; every other window is
+/// `challengeWindow` long and begins when it is called for, so whoever is called upon in the last second of a window
+/// has a whole one.
+///
+/// - An attestation ends Attesting at once, and `revealFrom` is its time, if every reply was available to the buyer.
+///   Else Publishing follows: whoever holds an unavailable reply may put it on the chain until `publishUntil =
+///   attestation + challengeWindow`. If replies are published and unanswered then, Answering follows until the last is
+///   answered. No pad is open yet, so an answer is as blind as the attestation.
+/// - `challengeUntil = revealUntil + challengeWindow`. Without a challenge, `claimFrom = challengeUntil`.
+/// - A challenge ends Challenging at once: `respondUntil = challenge + challengeWindow`. A key that fits ends Responding
+///   at once: `claimFrom = proveUntil = key + challengeWindow`.
+/// - *Silence*: no attestation at `attestUntil`, a published reply unanswered at `answerUntil = publishUntil +
+///   challengeWindow`, or no key that fits at `respondUntil`. Budget and bond are lost to `forfeitTo`; sellers who open
+///   their pads still earn the answer fee. There is nothing to challenge after the first two: `revealFrom` is the
+///   deadline and `claimFrom = revealUntil`. After the third `claimFrom = respondUntil`.
+/// - An order without a live (submitted and not rejected) seller at `submitUntil`, or later and before its attestation,
+///   is Closed at once and everything goes back to the buyer.
 interface IInfluenceEscrow {
     /// @notice Where an order stands.
     enum Phase {
         None,
         Submitting,
         Attesting,
+        Publishing,
+        Answering,
         Revealing,
         Challenging,
+        Responding,
+        Proving,
         Claiming,
         Closed
     }
@@ -41,11 +62,12 @@ interface IInfluenceEscrow {
     /// @notice Everything that is fixed when an order is opened. `orderHash` covers every field.
     /// @param buyer Who opens, rejects and attests, and gets refunds.
     /// @param token ERC-20 the order is paid in; the zero address means the chain's own coin.
-    /// @param forfeitTo Who gets budget and bond if the buyer never attests; neither zero nor the buyer.
+    /// @param forfeitTo Who gets budget and bond of a silent buyer; neither zero nor the buyer.
     /// @param budget Amount split among the sellers in proportion to their weights.
-    /// @param bond Amount the buyer loses, with the budget, by silence.
+    /// @param bond Amount the buyer loses by a false attestation, and, with the budget, by silence; at least twice
+    /// challengeBond.
     /// @param answerFee Amount every valid reveal of at least `minRecords` records earns.
-    /// @param challengeBond Amount a challenger will have to post.
+    /// @param challengeBond Amount a challenger has to post; the buyer's price for making its query public. Positive.
     /// @param clipNorm Clip norm of a record's gradient times 1e18.
     /// @param valueCap Values above it count as it; at most 2^34.
     /// @param recordsCap Records above it do not count.
@@ -53,7 +75,7 @@ interface IInfluenceEscrow {
     /// @param submitWindow Length of Submitting, seconds.
     /// @param attestWindow Longest Attesting, seconds.
     /// @param revealWindow Length of Revealing, seconds.
-    /// @param challengeWindow Length of Challenging, seconds.
+    /// @param challengeWindow Length of each of Publishing, Answering, Challenging, Responding and Proving, seconds.
     /// @param claimWindow Length of Claiming, seconds.
     /// @param maxSellers Most submissions the order takes, 1 to 128, rejected ones included.
     /// @param parameterSet Encryption parameters; 1 is `wide`, the only set known.
@@ -98,15 +120,23 @@ interface IInfluenceEscrow {
     /// `openedBlock`, and bound by the order id.
     /// @param phase Phase at this block's time.
     /// @param attested Whether the buyer has attested.
-    /// @param forfeited Whether budget and bond have gone to `forfeitTo`.
+    /// @param lost Whether budget and bond are lost to `forfeitTo` by silence.
+    /// @param forfeited Whether what the buyer lost has been paid away.
     /// @param submissionCount Submissions, rejected ones included.
     /// @param rejectedCount Rejected submissions.
+    /// @param unansweredCount Published replies that the buyer has not answered.
     /// @param revealCount Valid reveals.
     /// @param feesOwed Answer fees earned and not yet claimed, counted.
     /// @param totalWeight Sum of the weights revealed so far.
     /// @param held Amount the order still holds.
     /// @param payoutsLeft Budget less the payouts claimed so far.
     /// @param openedAt Unix seconds, as all times here; a time that is not fixed yet is 0.
+    /// @param publishUntil 0 unless the order waits, or has waited in vain, for publications or answers.
+    /// @param answerUntil As publishUntil; nothing is waited for after publishUntil if nothing was published.
+    /// @param challengeUntil 0 as long as, and if, there is nothing to challenge.
+    /// @param respondUntil 0 unless the order was challenged and the key not shown.
+    /// @param proveUntil 0 unless the key was shown.
+    /// @param claimFrom A challenge puts it off, and a key once more.
     struct OrderView {
         address buyer;
         address token;
@@ -122,9 +152,11 @@ interface IInfluenceEscrow {
         uint8 parameterSet;
         Phase phase;
         bool attested;
+        bool lost;
         bool forfeited;
         uint16 submissionCount;
         uint16 rejectedCount;
+        uint16 unansweredCount;
         uint16 revealCount;
         uint16 feesOwed;
         uint256 totalWeight;
@@ -134,8 +166,13 @@ interface IInfluenceEscrow {
         uint64 openedAt;
         uint64 submitUntil;
         uint64 attestUntil;
+        uint64 publishUntil;
+        uint64 answerUntil;
         uint64 revealFrom;
         uint64 revealUntil;
+        uint64 challengeUntil;
+        uint64 respondUntil;
+        uint64 proveUntil;
         uint64 claimFrom;
         uint64 claimUntil;
         bytes32 keyHash;
@@ -147,23 +184,56 @@ interface IInfluenceEscrow {
     /// @notice One seller's entry in an order.
     /// @param submitted False for a seller who has not submitted; every other field is then zero.
     /// @param index Place in the order of submission, from 0.
-    /// @param attested Padded value the buyer attested, 2^64 - 1 for INVALID; 0 before the attestation.
+    /// @param published Whether the reply was put on the chain because the buyer did not have it.
+    /// @param proven Whether the contract has decrypted the reply.
+    /// @param attested Padded value that counts: what the buyer attested, then answered, then what the contract
+    /// decrypted. 2^64 - 1 is INVALID, 2^64 - 2 UNAVAILABLE; 0 before the attestation.
     /// @param records Revealed number of records.
+    /// @param pad Revealed pad.
     /// @param value Opened value in fixed point, in [-2^35, 2^35).
     /// @param weight Share of the budget is `weight / totalWeight`.
+    /// @param prover Who proved the attested value false; zero if nobody did.
+    /// @param rewarded Whether the prover has got its reward.
     struct SubmissionView {
         bool submitted;
         bool rejected;
         bool revealed;
         bool claimed;
+        bool published;
+        bool proven;
         uint16 index;
         uint64 attested;
         uint32 records;
+        uint64 pad;
         int64 value;
         uint256 weight;
+        address prover;
+        bool rewarded;
         bytes32 replyHash;
         bytes32 padHash;
         bytes32 dataRoot;
+    }
+
+    /// @notice The one dispute of an order.
+    /// @param challenger Zero if the order was not challenged.
+    /// @param bondReturned Whether the challenger has got its bond back.
+    /// @param keyRevealed Whether the order's key is public, and fits.
+    /// @param indexDrawn Whether `index` is drawn.
+    /// @param index Coefficient of the zero block at which the key has to fit.
+    /// @param drawBlock Block whose hash draws the index; anyone may draw from the next block on.
+    /// @param differences Attested values proven false.
+    /// @param rewardsPaid Rewards paid to provers.
+    /// @param reward What each of them is entitled to by the differences so far; final once Proving is over.
+    struct DisputeView {
+        address challenger;
+        bool bondReturned;
+        bool keyRevealed;
+        bool indexDrawn;
+        uint16 index;
+        uint64 drawBlock;
+        uint16 differences;
+        uint16 rewardsPaid;
+        uint128 reward;
     }
 
     /// @notice A buyer opened an order; the only place where all its terms stand.
@@ -195,8 +265,36 @@ interface IInfluenceEscrow {
     event Claimed(bytes32 indexed orderId, address indexed seller, uint256 payout, uint256 fee);
     /// @notice The buyer was paid back.
     event Refunded(bytes32 indexed orderId, uint256 amount);
-    /// @notice Budget and bond of a silent buyer were paid to `to`.
+    /// @notice What the buyer lost by silence or by a false attestation was paid to `to`.
     event Forfeited(bytes32 indexed orderId, address to, uint256 amount);
+    /// @notice A reply that the buyer did not have is public; here are its bytes.
+    event ReplyPublished(bytes32 indexed orderId, address indexed seller, bytes c1, bytes7 cell);
+    /// @notice The buyer attested the padded value of a published reply.
+    event ReplyAnswered(bytes32 indexed orderId, address indexed seller, uint64 value);
+    /// @notice Somebody doubts the attestation; the hash of block `drawBlock` will draw the index.
+    event Challenged(bytes32 indexed orderId, address indexed challenger, uint256 bond, uint256 drawBlock);
+    /// @notice The draw came too late for the chain to remember the block; the hash of `drawBlock` counts instead.
+    event DrawPostponed(bytes32 indexed orderId, uint256 drawBlock);
+    /// @notice The key has to fit the zero block at coefficient `index`.
+    event IndexDrawn(bytes32 indexed orderId, uint256 index);
+    /// @notice The order's key is public, and with it the buyer's query.
+    event KeyRevealed(bytes32 indexed orderId, bytes key);
+    /// @notice The contract decrypted a reply to `decrypted`, in place of `attested`; the seller's value and weight are
+    /// 0 if it has not revealed. `differs` if the attestation is thereby proven false.
+    event ReplyProven(
+        bytes32 indexed orderId,
+        address indexed seller,
+        address indexed prover,
+        uint64 attested,
+        uint64 decrypted,
+        int64 value,
+        uint256 weight,
+        bool differs
+    );
+    /// @notice Who proved the attested value of `seller` false was paid.
+    event Rewarded(bytes32 indexed orderId, address indexed seller, address indexed prover, uint256 amount);
+    /// @notice A challenger that was right got its bond back.
+    event BondReturned(bytes32 indexed orderId, address indexed challenger, uint256 amount);
 
     /// @notice The terms name another buyer than the sender.
     error WrongBuyer(address buyer, address sender);
@@ -210,9 +308,10 @@ interface IInfluenceEscrow {
     error WrongForfeitTo(address forfeitTo, address buyer);
     /// @notice There is no contract at the token's address.
     error NotAToken(address token);
-    /// @notice The deposit that arrived is not budget + bond + answerFee * maxSellers.
+    /// @notice What arrived is not the deposit of an order, budget + bond + answerFee * maxSellers, or not the bond of a
+    /// challenge.
     error WrongDeposit(uint256 received, uint256 needed);
-    /// @notice Coin was sent with an order that is paid in a token.
+    /// @notice Coin was sent to an order that is paid in a token.
     error UnexpectedCoin(uint256 sent);
     /// @notice The same terms were opened before with the same nonce.
     error OrderExists(bytes32 orderId);
@@ -238,7 +337,7 @@ interface IInfluenceEscrow {
     error WrongSubmissions(bytes32 orderId, bytes32 given, bytes32 stored);
     /// @notice An attestation holds one value for every submission.
     error WrongValueCount(bytes32 orderId, uint256 given, uint256 needed);
-    /// @notice An attested value is neither below 2^36 nor INVALID.
+    /// @notice A value is neither below 2^36 nor INVALID, nor, in an attestation, UNAVAILABLE.
     error ValueOutOfRange(bytes32 orderId, uint256 index, uint64 value);
     /// @notice A rejected seller's value must be INVALID.
     error RejectedNeedsInvalid(bytes32 orderId, uint256 index, uint64 value);
@@ -256,8 +355,35 @@ interface IInfluenceEscrow {
     error NothingToClaim(bytes32 orderId, address seller);
     /// @notice Nothing is due to the buyer now.
     error NothingToRefund(bytes32 orderId);
-    /// @notice The buyer attested, nobody was left to attest to, or the money has gone already.
+    /// @notice The buyer has not lost anything, not lost it yet, or the money has gone already.
     error NothingToForfeit(bytes32 orderId);
+    /// @notice The reply was not attested UNAVAILABLE, so nobody asks for its bytes.
+    error NotUnavailable(bytes32 orderId, address seller, uint64 attested);
+    /// @notice One publication a submission.
+    error AlreadyPublished(bytes32 orderId, address seller);
+    /// @notice The reply was not published, or is answered already.
+    error NothingToAnswer(bytes32 orderId, address seller);
+    /// @notice The bytes of the reply do not hash to the commitment.
+    error WrongReply(bytes32 orderId, address seller, bytes32 given, bytes32 stored);
+    /// @notice The index is drawn from the block after `drawBlock` on.
+    error DrawTooEarly(bytes32 orderId, uint256 blockNumber, uint256 drawBlock);
+    /// @notice The index is drawn once.
+    error AlreadyDrawn(bytes32 orderId, uint256 index);
+    /// @notice The key is checked at the index drawn; draw it first.
+    error IndexNotDrawn(bytes32 orderId);
+    /// @notice The key does not hash to the commitment.
+    error WrongKey(bytes32 orderId, bytes32 given, bytes32 stored);
+    /// @notice The half a, the cell of b at the drawn index and its proof do not hash to the commitment.
+    error WrongZeroBlock(bytes32 orderId, bytes32 given, bytes32 stored);
+    /// @notice What the buyer committed to is no key, no zero block, or no encryption of zero under that key: the phase
+    /// at the drawn index is not within 21 of 0 modulo q0; 2^256 - 1 for bytes without a phase.
+    error KeyDoesNotFit(bytes32 orderId, uint256 index, uint256 phase);
+    /// @notice One proof a submission.
+    error AlreadyProven(bytes32 orderId, address seller);
+    /// @notice Nobody proved this seller's attested value false, or the prover has got its reward.
+    error NothingToReward(bytes32 orderId, address seller);
+    /// @notice No bond of a challenger is due back, or it has got it.
+    error NothingToReturn(bytes32 orderId);
     /// @notice The receiver refused the coin. A token that refuses a transfer gives SafeERC20FailedOperation.
     error TransferFailed(address to, uint256 amount);
 
@@ -291,16 +417,18 @@ interface IInfluenceEscrow {
     /// @dev Reverts with UnknownOrder, NotBuyer, WrongPhase, NoSubmission, SellerRejected.
     function reject(bytes32 orderId, address seller) external;
 
-    /// @notice Buyer attests one padded value per submission. Attesting -> Revealing (warm).
+    /// @notice Buyer attests one padded value per submission. Attesting -> Revealing (warm), or Publishing (warm) if a
+    /// value is UNAVAILABLE.
     /// @dev Reverts with UnknownOrder, WrongPhase, NotBuyer, WrongSubmissions, WrongValueCount, ValueOutOfRange,
     /// RejectedNeedsInvalid.
-    /// @param submissionsHash Stored chain over the submissions: from 0, `keccak256(abi.encode(submissionsHash, seller,
+    /// @param submissionsHash Stored chain over the submissions: from orderId, `keccak256(abi.encode(submissionsHash, seller,
     /// replyHash, padHash, dataRoot))` for each in turn. Fixes what the values belong to.
-    /// @param values In order of submission: value + pad mod 2^36, or 2^64 - 1 (INVALID) for a reply that is not a
-    /// valid wire object and for every rejected seller.
+    /// @param values In order of submission: value + pad mod 2^36; or 2^64 - 1 (INVALID) for a reply that is not a valid
+    /// wire object and for every rejected seller; or 2^64 - 2 (UNAVAILABLE) for a reply whose bytes the buyer was not
+    /// given, which can never be held against it.
     function attest(bytes32 orderId, bytes32 submissionsHash, uint64[] calldata values) external;
 
-    /// @notice As `attest`, sent by anyone, signed by the buyer. Attesting -> Revealing (warm).
+    /// @notice As `attest`, sent by anyone, signed by the buyer. Attesting -> Revealing or Publishing (warm).
     /// @dev EIP-712 `Attestation(bytes32 orderId,bytes32 submissions,uint64[] values)` in the domain
     /// ("tip_exchange InfluenceEscrow", "1", chain id, this contract). ERC-1271 if the buyer has code. Reverts as
     /// `attest` does, with WrongSignature instead of NotBuyer.
@@ -311,27 +439,92 @@ interface IInfluenceEscrow {
         bytes calldata signature
     ) external;
 
+    /// @notice Puts on the chain a reply that was attested UNAVAILABLE; its bytes are in the event. Publishing (warm),
+    /// stays there. Silence about it costs the buyer what silence in Attesting does.
+    /// @dev Anyone who has the bytes may send it. Reverts with UnknownOrder, WrongPhase, NoSubmission, NotUnavailable,
+    /// AlreadyPublished, WrongReply.
+    /// @param c1 All bytes of the reply but the last seven.
+    /// @param cell The last seven bytes.
+    function publishReply(bytes32 orderId, address seller, bytes calldata c1, bytes7 cell) external;
+
+    /// @notice Buyer attests the padded value of a published reply. Publishing or Answering (warm); the last answer
+    /// after publishUntil leads to Revealing (warm).
+    /// @dev Reverts with UnknownOrder, WrongPhase, NotBuyer, NoSubmission, NothingToAnswer, ValueOutOfRange.
+    /// @param value value + pad mod 2^36, or 2^64 - 1 (INVALID).
+    function answerReply(bytes32 orderId, address seller, uint64 value) external;
+
     /// @notice Opens a seller's pad and fixes its value and weight. Revealing (warm), stays there.
-    /// @dev `value = attested - pad mod 2^36`, centred in [-2^35, 2^35), or 0 if INVALID or never attested; `weight =
+    /// @dev `value = attested - pad mod 2^36`, centred in [-2^35, 2^35), or 0 if INVALID, UNAVAILABLE or never attested; `weight =
     /// min(max(0, value), valueCap) * min(records, recordsCap)`, or 0 if records < minRecords. With records >=
     /// minRecords the seller earns the answer fee, whatever the value. Anyone who knows the opening may send it.
     /// Reverts with UnknownOrder, WrongPhase, NoSubmission, SellerRejected, AlreadyRevealed, PadOutOfRange,
     /// WrongOpening.
     function reveal(bytes32 orderId, address seller, uint64 pad, uint32 records, bytes32 salt) external;
 
+    /// @notice Doubts the attestation and posts challengeBond. Challenging -> Responding (warm). One challenge an order;
+    /// it puts every entry to the test.
+    /// @dev The bond comes back if the buyer shows no key that fits or any attested value is proven false; otherwise it
+    /// goes to the buyer, whose query the challenge made public. Coin: `msg.value` is exactly the bond. ERC-20: the
+    /// balance must grow by exactly the bond. Reverts with UnknownOrder, WrongPhase, WrongDeposit, UnexpectedCoin.
+    function challenge(bytes32 orderId) external payable;
+
+    /// @notice Draws the index at which the key has to fit, from the hash of block drawBlock. Responding (warm), stays
+    /// there.
+    /// @dev Anyone may send it, from the block after drawBlock on. A chain remembers the hashes of 256 blocks: a later
+    /// call names the next block instead, and the draw is to be called again; so watch an order that you challenge, since
+    /// each postponement is a new draw for a buyer whose key fits at few indices. Reverts with UnknownOrder, WrongPhase,
+    /// AlreadyDrawn, DrawTooEarly.
+    function drawIndex(bytes32 orderId) external;
+
+    /// @notice Publishes the order's key and shows that it is the key of the zero block. Responding -> Proving (warm).
+    /// @dev Anyone who knows it may send it. Fitting is `|b + a * s mod q0| <= 21` at the drawn index, the largest error
+    /// of an encryption of zero. Reverts with UnknownOrder, WrongPhase, IndexNotDrawn, WrongKey, WrongZeroBlock,
+    /// KeyDoesNotFit.
+    /// @param key The secret key, two bits a coefficient: 0, 1, and 2 for -1, coefficient 0 lowest in the first byte.
+    /// @param a Half a of the zero block modulo q0, 8192 big-endian cells of 7 bytes.
+    /// @param b Cell of half b at the drawn index.
+    /// @param proof Siblings from that cell up to the root over the cells of b.
+    function revealKey(bytes32 orderId, bytes calldata key, bytes calldata a, bytes7 b, bytes32[] calldata proof)
+        external;
+
+    /// @notice Has the contract decrypt a seller's committed reply. Proving (warm), stays there. What it decrypts
+    /// replaces the attested value; value, weight and total weight follow.
+    /// @dev If the two differ, the attestation is proven false, which costs the buyer its bond and earns the sender a
+    /// reward; except for a value left UNAVAILABLE, which is only replaced. An entry that was not revealed, or revealed
+    /// with too few records (a probe), weighs nothing but convicts as any other. Reverts with UnknownOrder, WrongPhase,
+    /// NoSubmission, SellerRejected, AlreadyProven, WrongKey, WrongReply.
+    /// @param key The key as revealed.
+    /// @param c1 All bytes of the reply but the last seven.
+    /// @param cell The last seven bytes.
+    function proveReply(bytes32 orderId, address seller, bytes calldata key, bytes calldata c1, bytes7 cell) external;
+
     /// @notice Pays a seller its payout, rounded down, and its answer fee. Claiming (cold).
-    /// @dev Anyone may push it; the money goes to the seller. Reverts with UnknownOrder, WrongPhase, NoSubmission,
-    /// AlreadyClaimed, NothingToClaim, TransferFailed.
+    /// @dev Anyone may push it; the money goes to the seller. The payout of a lost budget is 0. Reverts with
+    /// UnknownOrder, WrongPhase, NoSubmission, AlreadyClaimed, NothingToClaim, TransferFailed.
     function claim(bytes32 orderId, address seller) external;
 
+    /// @notice Pays whoever proved the attested value of `seller` false its equal part of half the buyer's bond, rounded
+    /// down. Claiming or Closed (cold), without a deadline.
+    /// @dev Anyone may push it; the money goes to the prover. Reverts with UnknownOrder, NoSubmission, NothingToReward,
+    /// WrongPhase, TransferFailed.
+    function claimReward(bytes32 orderId, address seller) external;
+
+    /// @notice Gives a challenger that was right its bond back. Claiming or Closed (cold), without a deadline.
+    /// @dev Anyone may push it; the money goes to the challenger. Reverts with UnknownOrder, WrongPhase,
+    /// NothingToReturn, TransferFailed.
+    function returnBond(bytes32 orderId) external;
+
     /// @notice Pays the buyer what is due to it now. Any cold phase; may be called again when more has become due.
-    /// @dev Due are, attested: from claimFrom on the bond, the answer fees nobody earned, and the budget if the total
-    /// weight is 0; from claimUntil on all that is left. Never attested: from claimFrom on the fees nobody earned; from
-    /// claimUntil on those nobody claimed. No live seller: from submitUntil on everything. Anyone may push it; the
-    /// money goes to the buyer. Reverts with UnknownOrder, NothingToRefund, TransferFailed.
+    /// @dev Due are, from claimFrom on: the answer fees nobody earned; unless it was silent, the budget if the total
+    /// weight is 0, the bond if no attested value was proven false, and then the bond of a challenger. From claimUntil
+    /// on: all that is left but what is lost and what is due to provers and to a challenger. No live seller: from
+    /// submitUntil on everything. Anyone may push it; the money goes to the buyer. Reverts with UnknownOrder,
+    /// NothingToRefund, TransferFailed.
     function refund(bytes32 orderId) external;
 
-    /// @notice Pays budget and bond of an order that was never attested to `forfeitTo`, once. From attestUntil on.
+    /// @notice Pays away what the buyer has lost, once. By silence: budget and bond to `forfeitTo`, from the deadline
+    /// missed on. By a false attestation: the bond less the provers' rewards, at least half of it, to the burn address
+    /// 0x000000000000000000000000000000000000dEaD, from claimFrom on.
     /// @dev Anyone may push it. Reverts with UnknownOrder, NothingToForfeit, WrongPhase, TransferFailed.
     function forfeit(bytes32 orderId) external;
 
@@ -344,7 +537,10 @@ interface IInfluenceEscrow {
     /// @notice Seller of the submission with this index; the zero address if there is none.
     function sellerAt(bytes32 orderId, uint256 index) external view returns (address seller);
 
-    /// @notice What a seller is entitled to by the reveals so far, claimed or not. Final once Revealing is over.
+    /// @notice The dispute of an order; all zero if it was not challenged.
+    function disputeOf(bytes32 orderId) external view returns (DisputeView memory dispute);
+
+    /// @notice What a seller is entitled to by the reveals and proofs so far, claimed or not. Final from claimFrom on.
     function payoutOf(bytes32 orderId, address seller) external view returns (uint256 payout, uint256 fee);
 
     /// @notice Phase at this block's time.

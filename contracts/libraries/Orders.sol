@@ -24,10 +24,13 @@ library Orders {
         uint32 revealWindow;
         uint32 challengeWindow;
         uint32 claimWindow;
-        uint40 attestedAt;
+        uint40 revealFrom; // earliest; 0 before the attestation
         uint8 rejectedCount;
+        uint8 unansweredCount;
         uint8 parameterSet;
         bool forfeited;
+        Timeline.Dispute dispute;
+        uint40 disputedAt;
         // slot 2
         uint64 valueCap;
         uint32 recordsCap;
@@ -35,6 +38,8 @@ library Orders {
         uint80 totalWeight; // at most 128 * 2^34 * 2^32
         uint8 revealCount;
         uint8 feesOwed;
+        uint8 differences;
+        uint8 rewardsPaid;
         // slot 3
         address token;
         uint64 openedBlock;
@@ -51,16 +56,26 @@ library Orders {
         bytes32 zeroBlockHash;
         bytes32 sellersRoot;
         bytes32 submissionsHash;
+        // slot 12
+        address challenger;
+        uint64 drawBlock;
+        uint16 index;
+        bool indexDrawn;
+        bool bondReturned;
     }
 
-    /// @dev What the attestation writes, by index, one slot.
+    /// @dev What the attestation writes, by index, one slot; a second one for entries proven false.
     struct Seat {
         address seller;
         uint64 attested;
         bool rejected;
+        bool published;
+        bool proven;
+        address prover;
+        bool rewarded;
     }
 
-    /// @dev What the seller writes, by seller. The last five fields and the flags share one slot.
+    /// @dev What the seller writes, by seller. The last fields share one slot.
     struct Submission {
         bytes32 replyHash;
         bytes32 padHash;
@@ -72,7 +87,11 @@ library Orders {
         uint32 records;
         int64 value;
         uint72 weight; // at most 2^34 * 2^32
+        uint40 pad;
     }
+
+    /// @dev Nobody holds its key; ERC-20 tokens refuse the zero address.
+    address internal constant BURN_ADDRESS = 0x000000000000000000000000000000000000dEaD;
 
     /// @notice Whether a seller has submitted and is not rejected.
     function isLive(Order storage order) internal view returns (bool) {
@@ -85,7 +104,7 @@ library Orders {
         if (Timeline.isSubmitting(order.openedAt, order.submitWindow, block.timestamp)) {
             return IInfluenceEscrow.Phase.Submitting;
         }
-        return times(order).phase(isLive(order), block.timestamp);
+        return times(order).phase(block.timestamp);
     }
 
     /// @notice Times of the order as far as they are fixed by now.
@@ -97,7 +116,15 @@ library Orders {
             challenge: order.challengeWindow,
             claim: order.claimWindow
         });
-        return Timeline.times(order.openedAt, order.attestedAt, isLive(order), windows, block.timestamp);
+        Timeline.Facts memory facts = Timeline.Facts({
+            openedAt: order.openedAt,
+            live: isLive(order),
+            revealFrom: order.revealFrom,
+            unanswered: order.unansweredCount != 0,
+            dispute: order.dispute,
+            disputedAt: order.disputedAt
+        });
+        return Timeline.times(facts, windows, block.timestamp);
     }
 
     /// @notice Whether a submission has earned the answer fee, claimed or not.
@@ -105,30 +132,64 @@ library Orders {
         return submission.revealed && submission.records >= order.minRecords;
     }
 
-    /// @notice Payout and answer fee of a submission by the reveals so far, claimed or not.
+    /// @notice Payout and answer fee of a submission by the reveals and proofs so far, claimed or not.
     function entitlement(Order storage order, Submission storage submission)
         internal
         view
         returns (uint128 payout, uint128 fee)
     {
-        payout = Settlement.payoutDown(order.budget, submission.weight, order.totalWeight);
+        if (!times(order).lost) payout = Settlement.payoutDown(order.budget, submission.weight, order.totalWeight);
         fee = earnedFee(order, submission) ? order.answerFee : 0;
     }
 
     /// @notice What is due to the buyer now: what the order holds less what others may still get.
     function refundable(Order storage order) internal view returns (uint128) {
-        IInfluenceEscrow.Phase now_ = phase(order);
+        Timeline.Times memory clock = times(order);
+        IInfluenceEscrow.Phase now_ = clock.phase(block.timestamp);
         // A phase is compared, which follows from the time but is no time: the deadlines are compared in Timeline.
         // slither-disable-start timestamp,incorrect-equality
-        if (now_ != IInfluenceEscrow.Phase.Claiming && now_ != IInfluenceEscrow.Phase.Closed) return 0;
+        if (!_isCold(now_)) return 0;
         uint128 reserved = 0;
         if (now_ == IInfluenceEscrow.Phase.Claiming) {
             reserved += order.feesOwed * order.answerFee;
-            if (order.totalWeight != 0) reserved += order.payoutsLeft;
+            if (!clock.lost && order.totalWeight != 0) reserved += order.payoutsLeft;
         }
         // slither-disable-end timestamp,incorrect-equality
-        if (order.attestedAt == 0 && !order.forfeited && isLive(order)) reserved += order.budget + order.bond;
+        if (!order.forfeited) reserved += _penalty(order, clock.lost);
+        if (!order.bondReturned) reserved += returnable(order);
+        reserved += (order.differences - order.rewardsPaid) * reward(order);
         return order.held - reserved;
+    }
+
+    /// @notice Who gets what the buyer has lost, and how much that is: by silence, from the deadline missed on, or by a
+    /// false attestation, once all proofs are in.
+    function forfeitable(Order storage order) internal view returns (address to, uint128 amount) {
+        Timeline.Times memory clock = times(order);
+        if (order.forfeited || !(clock.lost || _isCold(clock.phase(block.timestamp)))) return (to, amount);
+        return (clock.lost ? order.forfeitTo : BURN_ADDRESS, _penalty(order, clock.lost));
+    }
+
+    /// @notice What each proof of a false value earns, rounded down.
+    function reward(Order storage order) internal view returns (uint128) {
+        uint128 differences = order.differences;
+        return differences == 0 ? 0 : order.bond / 2 / differences;
+    }
+
+    /// @notice What is due back to a challenger that was right, returned or not.
+    function returnable(Order storage order) internal view returns (uint128) {
+        bool right = order.differences != 0 || (order.dispute == Timeline.Dispute.Challenged && times(order).lost);
+        return right ? order.challengeBond : 0;
+    }
+
+    /// @dev What the buyer loses, paid away or not.
+    function _penalty(Order storage order, bool lost) private view returns (uint128) {
+        if (lost) return order.budget + order.bond;
+        uint128 differences = order.differences;
+        return differences == 0 ? 0 : order.bond - differences * reward(order);
+    }
+
+    function _isCold(IInfluenceEscrow.Phase phase_) private pure returns (bool) {
+        return phase_ == IInfluenceEscrow.Phase.Claiming || phase_ == IInfluenceEscrow.Phase.Closed;
     }
 
     /// @notice The order as `orderOf` shows it.
@@ -146,11 +207,13 @@ library Orders {
         seen.minRecords = order.minRecords;
         seen.maxSellers = order.maxSellers;
         seen.parameterSet = order.parameterSet;
-        seen.phase = clock.phase(isLive(order), block.timestamp);
-        seen.attested = order.attestedAt != 0;
+        seen.phase = clock.phase(block.timestamp);
+        seen.attested = order.revealFrom != 0;
+        seen.lost = clock.lost;
         seen.forfeited = order.forfeited;
         seen.submissionCount = order.submissionCount;
         seen.rejectedCount = order.rejectedCount;
+        seen.unansweredCount = order.unansweredCount;
         seen.revealCount = order.revealCount;
         seen.feesOwed = order.feesOwed;
         seen.totalWeight = order.totalWeight;
@@ -160,14 +223,32 @@ library Orders {
         seen.openedAt = clock.openedAt;
         seen.submitUntil = clock.submitUntil;
         seen.attestUntil = clock.attestUntil;
+        seen.publishUntil = clock.publishUntil;
+        seen.answerUntil = clock.answerUntil;
         seen.revealFrom = clock.revealFrom;
         seen.revealUntil = clock.revealUntil;
+        seen.challengeUntil = clock.challengeUntil;
+        seen.respondUntil = clock.respondUntil;
+        seen.proveUntil = clock.proveUntil;
         seen.claimFrom = clock.claimFrom;
         seen.claimUntil = clock.claimUntil;
         seen.keyHash = order.keyHash;
         seen.zeroBlockHash = order.zeroBlockHash;
         seen.sellersRoot = order.sellersRoot;
         seen.submissionsHash = order.submissionsHash;
+    }
+
+    /// @notice The dispute as `disputeOf` shows it.
+    function describeDispute(Order storage order) internal view returns (IInfluenceEscrow.DisputeView memory seen) {
+        seen.challenger = order.challenger;
+        seen.bondReturned = order.bondReturned;
+        seen.keyRevealed = order.dispute == Timeline.Dispute.KeyRevealed;
+        seen.indexDrawn = order.indexDrawn;
+        seen.index = order.index;
+        seen.drawBlock = order.drawBlock;
+        seen.differences = order.differences;
+        seen.rewardsPaid = order.rewardsPaid;
+        seen.reward = reward(order);
     }
 
     /// @notice The submission as `submissionOf` shows it.
@@ -181,11 +262,16 @@ library Orders {
         seen.rejected = seat.rejected;
         seen.revealed = submission.revealed;
         seen.claimed = submission.claimed;
+        seen.published = seat.published;
+        seen.proven = seat.proven;
         seen.index = submission.index;
         seen.attested = seat.attested;
         seen.records = submission.records;
+        seen.pad = submission.pad;
         seen.value = submission.value;
         seen.weight = submission.weight;
+        seen.prover = seat.prover;
+        seen.rewarded = seat.rewarded;
         seen.replyHash = submission.replyHash;
         seen.padHash = submission.padHash;
         seen.dataRoot = submission.dataRoot;

@@ -10,10 +10,13 @@ library Settlement {
     /// @dev Attested for a reply that has no value, and for a rejected seller.
     uint64 internal constant INVALID = type(uint64).max;
 
-    /// @notice `attested - pad mod T`, centred in [-T/2, T/2); 0 for INVALID.
-    /// @dev Needs attested < T or INVALID, and pad < T.
+    /// @dev Attested for a reply whose bytes the buyer was not given.
+    uint64 internal constant UNAVAILABLE = type(uint64).max - 1;
+
+    /// @notice `attested - pad mod T`, centred in [-T/2, T/2); 0 for INVALID and UNAVAILABLE.
+    /// @dev Needs pad < T.
     function openedValue(uint64 attested, uint64 pad) internal pure returns (int64) {
-        if (attested == INVALID) return 0;
+        if (attested >= T) return 0;
         uint64 residue = (attested + T - pad) % T;
         return residue < T / 2 ? int64(residue) : int64(residue) - int64(T);
     }

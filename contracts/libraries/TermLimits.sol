@@ -29,6 +29,10 @@ library TermLimits {
         _checkRange("minRecords", terms.minRecords, 1, type(uint32).max);
         _checkRange("recordsCap", terms.recordsCap, terms.minRecords, type(uint32).max);
         _checkRange("valueCap", terms.valueCap, 1, MAX_VALUE_CAP);
+        _checkRange("challengeBond", terms.challengeBond, 1, type(uint128).max);
+        // Half the bond rewards whoever proves a false attestation: no less than what a challenger risks for it, and the
+        // other half, which is burned, is then a loss even to a buyer that challenges and proves against itself.
+        _checkRange("bond", terms.bond, 2 * uint256(terms.challengeBond), type(uint128).max);
         _checkRange("deposit", deposit(terms), 1, type(uint128).max);
 
         (uint32 submit, uint32 attest, uint32 reveal, uint32 challenge, uint32 claim) = minimumWindows();

@@ -62,7 +62,7 @@ contract AttestTest is EscrowTest {
     }
 
     function test_ValuesAreResiduesOrInvalid() public {
-        uint64[3] memory wrong = [T, T + 1, INVALID - 1];
+        uint64[3] memory wrong = [T, T + 1, UNAVAILABLE - 1];
         for (uint256 i = 0; i < 3; ++i) {
             vm.expectRevert(abi.encodeWithSelector(IInfluenceEscrow.ValueOutOfRange.selector, id, 1, wrong[i]));
             this.attestExternal(id, two(0, wrong[i]));

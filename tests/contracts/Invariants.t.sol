@@ -37,7 +37,7 @@ contract Market is EscrowTest {
         if (ids.length >= ORDERS && !inPhase(ids[ids.length - ORDERS], IInfluenceEscrow.Phase.Closed)) return;
         IInfluenceEscrow.Terms memory terms = defaultTerms();
         terms.budget = uint128(bound(budget, 1, 1000 ether));
-        terms.bond = uint128(bound(bond, 0, 100 ether));
+        terms.bond = uint128(bound(bond, 4 ether, 100 ether));
         terms.answerFee = uint128(bound(fee, 0, 1 ether));
         if (inToken) terms.token = address(token);
         ids.push(openWith(terms));

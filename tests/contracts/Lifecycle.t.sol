@@ -179,7 +179,8 @@ contract LifecycleTest is EscrowTest {
     function randomTerms() private returns (IInfluenceEscrow.Terms memory terms) {
         terms = defaultTerms();
         terms.budget = uint128(1 + pick(pick(2) == 0 ? 1000 : 1000 ether));
-        terms.bond = uint128(pick(2) * pick(1000 ether));
+        terms.challengeBond = uint128(1 + pick(2) * pick(100 ether));
+        terms.bond = 2 * terms.challengeBond + uint128(pick(2) * pick(1000 ether));
         terms.answerFee = uint128(pick(2) * pick(10 ether));
         terms.valueCap = uint64(1 + pick(2 ** (1 + pick(34))));
         terms.minRecords = uint32(1 + pick(20));

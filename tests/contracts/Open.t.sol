@@ -42,7 +42,7 @@ contract OpenTest is EscrowTest {
         assertEq(order.keyHash, terms.keyHash);
         assertEq(order.zeroBlockHash, terms.zeroBlockHash);
         assertEq(order.sellersRoot, terms.sellersRoot);
-        assertEq(order.submissionsHash, 0);
+        assertEq(order.submissionsHash, id);
         assertPhase(id, IInfluenceEscrow.Phase.Submitting);
     }
 

@@ -38,11 +38,10 @@ contract PaymentTest is EscrowTest {
 
     function test_PayoutsRoundDownAndTheDustGoesBack() public {
         IInfluenceEscrow.Terms memory terms = defaultTerms();
-        (terms.budget, terms.bond, terms.answerFee) = (100, 0, 0);
+        (terms.budget, terms.bond, terms.answerFee, terms.challengeBond) = (100, 2, 0, 1);
         bytes32 id = openToRevealed(terms, list(1, 1, 1));
         warpToClaiming(id);
-        expectOrderError(IInfluenceEscrow.NothingToRefund.selector, id);
-        escrow.refund(id);
+        escrow.refund(id); // the bond
         for (uint256 i = 0; i < 3; ++i) {
             escrow.claim(id, sellerOf(i));
             assertEq(sellerOf(i).balance, 33);

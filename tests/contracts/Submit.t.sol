@@ -9,7 +9,7 @@ contract SubmitTest is EscrowTest {
 
     function test_SubmissionsAreStoredAndChained() public {
         bytes32 id = openDefault();
-        bytes32 chain = 0;
+        bytes32 chain = id;
         for (uint256 i = 0; i < 3; ++i) {
             (bytes32 reply, bytes32 padHash, bytes32 root) =
                 (bytes32(3 * i + 1), bytes32(3 * i + 2), bytes32(3 * i + 3));

@@ -138,7 +138,7 @@ contract TokensTest is EscrowTest {
     function test_OneDepositCannotStandInForAnother() public {
         (MockHookToken token, MockWallet wallet, IInfluenceEscrow.Terms memory terms) = hooked();
         IInfluenceEscrow.Terms memory small = termsIn(address(token));
-        (small.buyer, small.budget, small.bond, small.answerFee) = (address(wallet), 5 ether, 0, 0);
+        (small.buyer, small.budget, small.bond, small.answerFee) = (address(wallet), 1 ether, 4 ether, 0);
         bytes memory inner = abi.encodeCall(escrow.open, (small, 1));
         token.arm(address(wallet), abi.encodeCall(wallet.execute, (address(escrow), 0, inner)), 5 ether);
         vm.expectRevert(abi.encodeWithSelector(IInfluenceEscrow.WrongDeposit.selector, DEPOSIT - 5 ether, DEPOSIT));

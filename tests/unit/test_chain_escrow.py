@@ -186,7 +186,7 @@ def test_every_event_is_decoded_with_its_place_and_cost(market: Market) -> None:
     assert (submitted.pad_hash, submitted.data_root) == (pad_hash, ROOT)
     assert isinstance(rejected, events.Rejected)
     assert (rejected.seller, rejected.sender) == (second.address, market.buyer.address)
-    chain = submissions_hash(bytes(32), first.address, REPLY, pad_hash, ROOT)
+    chain = submissions_hash(order_id, first.address, REPLY, pad_hash, ROOT)
     other = pad_commitment(order_id, second.address, PAD, RECORDS, SALT)
     assert isinstance(attestation, events.Attested)
     assert attestation.submissions == submissions_hash(chain, second.address, REPLY, other, ROOT)

@@ -50,11 +50,17 @@ def order(phase: Phase, **changes: Any) -> OrderState:
         "reveal_count": 0,
         "total_weight": 0,
         "attested": False,
+        "lost": False,
         "opened_at": 1_000_000_000,
         "submit_until": 1_000_000_100,
         "attest_until": 1_000_000_200,
+        "publish_until": 0,
+        "answer_until": 0,
         "reveal_from": 0,
         "reveal_until": 0,
+        "challenge_until": 0,
+        "respond_until": 0,
+        "prove_until": 0,
         "claim_from": 0,
         "claim_until": 0,
         "opened_block": 1,
@@ -64,14 +70,14 @@ def order(phase: Phase, **changes: Any) -> OrderState:
 
 
 def test_wrong_phase_tells_when_the_phase_ended_begins_or_why_it_never_comes() -> None:
-    late = wrong_phase(ORDER, 3, 1, order=order(Phase.REVEALING))
+    late = wrong_phase(ORDER, Phase.REVEALING, 1, order=order(Phase.REVEALING))
     assert "is in phase Revealing" in str(late)
     assert "needs phase Submitting, which ended at 2001-09-09T01:48:20Z" in str(late)
     early = wrong_phase(ORDER, 1, 2, order=order(Phase.SUBMITTING))
     assert "begins at 2001-09-09T01:48:20Z" in str(early)
-    sooner = wrong_phase(ORDER, 1, 3, order=order(Phase.SUBMITTING))
+    sooner = wrong_phase(ORDER, 1, Phase.REVEALING, order=order(Phase.SUBMITTING))
     assert "begins at the latest at 2001-09-09T01:50:00Z" in str(sooner)
-    empty = wrong_phase(ORDER, 6, 2, order=order(Phase.CLOSED, rejected_count=1))
+    empty = wrong_phase(ORDER, Phase.CLOSED, 2, order=order(Phase.CLOSED, rejected_count=1))
     assert "no seller is left" in str(empty)
 
 

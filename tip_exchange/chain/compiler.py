@@ -29,7 +29,7 @@ SOLC_VERSION = "0.8.37"
 SETTINGS: dict[str, Any] = {
     "evmVersion": "cancun",
     "viaIR": True,
-    "optimizer": {"enabled": True, "runs": 1000},
+    "optimizer": {"enabled": True, "runs": 200},
     # Without the hash of the sources' metadata every tool gives the same bytes.
     "metadata": {"bytecodeHash": "none"},
 }

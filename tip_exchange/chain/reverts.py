@@ -25,8 +25,8 @@ SENTENCES: Mapping[str, str] = {
     "WrongForfeitTo": "forfeited money may go neither to the zero address nor to the buyer {buyer}, but forfeitTo is "
     "{forfeitTo}; name somebody else, or the burn address",
     "NotAToken": "there is no contract at the token address {token} on this chain; check the address and the chain",
-    "WrongDeposit": "the deposit that arrived is {received}, but budget + bond + all answer fees are {needed}; send "
-    "exactly that, and no token that takes a fee on transfers",
+    "WrongDeposit": "what arrived is {received}, but the deposit (budget + bond + all answer fees), or the bond of a "
+    "challenge, is {needed}; send exactly that, and no token that takes a fee on transfers",
     "UnexpectedCoin": "{sent} wei were sent with an order that is paid in a token; send no coin with it",
     "OrderExists": "order {orderId} is open already; choose another nonce to open the same terms again",
     "UnknownOrder": "there is no order {orderId} at this escrow; check the id, the escrow's address and the chain",
@@ -44,7 +44,7 @@ SENTENCES: Mapping[str, str] = {
     "WrongValueCount": "the attestation for order {orderId} holds {given} values for {needed} submissions; attest one "
     "for each, in order of submission",
     "ValueOutOfRange": "attested value {value} of submission {index} in order {orderId} is neither below 2^36 nor "
-    "INVALID (2^64 - 1)",
+    "INVALID (2^64 - 1) nor, in an attestation, UNAVAILABLE (2^64 - 2)",
     "RejectedNeedsInvalid": "submission {index} of order {orderId} is rejected, so its attested value must be INVALID "
     "(2^64 - 1), not {value}",
     "WrongSignature": "the attestation for order {orderId} is not signed by its buyer {buyer} for this order, contract "
@@ -57,8 +57,26 @@ SENTENCES: Mapping[str, str] = {
     "NothingToClaim": "neither a payout nor an answer fee is due to seller {seller} in order {orderId}: not revealed, "
     "fewer records than the order's minimum, or no positive value and no answer fee",
     "NothingToRefund": "nothing is due to the buyer of order {orderId} now; more may be after the claim window",
-    "NothingToForfeit": "nothing is forfeited in order {orderId}: it was attested, has no live seller, or the money "
-    "has gone already",
+    "NothingToForfeit": "nothing is forfeited in order {orderId}: its buyer has lost nothing yet, or the money has "
+    "gone already",
+    "NotUnavailable": "the reply of seller {seller} in order {orderId} is attested {attested}, not UNAVAILABLE "
+    "(2^64 - 2); there is no need to publish it",
+    "AlreadyPublished": "the reply of seller {seller} in order {orderId} is on the chain already",
+    "NothingToAnswer": "the reply of seller {seller} in order {orderId} was not published, or is answered already",
+    "WrongReply": "the bytes given for seller {seller} in order {orderId} hash to {given}, but {stored} was "
+    "committed at submit; use the reply saved at that submit",
+    "DrawTooEarly": "the index of order {orderId} is drawn from block {drawBlock}, but this is block {blockNumber}; "
+    "send it after that block",
+    "AlreadyDrawn": "the index of order {orderId} is drawn already: {index}",
+    "IndexNotDrawn": "the index of order {orderId} is not drawn yet; draw it, then reveal the key",
+    "WrongKey": "the key given for order {orderId} hashes to {given}, but {stored} was committed at open",
+    "WrongZeroBlock": "the zero block given for order {orderId} hashes to {given}, but {stored} was committed at open",
+    "KeyDoesNotFit": "the key of order {orderId} does not decrypt its zero block to zero: at index {index} the "
+    "phase is {phase}; no other key can be shown, and the order is lost",
+    "AlreadyProven": "the reply of seller {seller} in order {orderId} has been decrypted by the contract already",
+    "NothingToReward": "no reward is due for the entry of seller {seller} in order {orderId}: nobody proved it "
+    "false, or the prover has been paid",
+    "NothingToReturn": "no bond of a challenger is due back in order {orderId}, or it has been returned",
     "TransferFailed": "{to} refused a payment of {amount} wei; the money stays in the escrow, and a contract wallet "
     "must be able to receive coin",
     "SafeERC20FailedOperation": "the token {token} refused the transfer; check that it is an ERC-20 token, its balance "
@@ -141,11 +159,16 @@ def phase_window(order: OrderState, phase: Phase) -> tuple[int, float]:
     reveal_until = order.reveal_until or reveal_from + terms.revealWindow
     claim_from = order.claim_from or reveal_until + terms.challengeWindow
     claim_until = order.claim_until or claim_from + terms.claimWindow
+    attested_at = order.publish_until - terms.challengeWindow if order.publish_until else order.reveal_from
     windows: dict[Phase, tuple[int, float]] = {
         Phase.SUBMITTING: (order.opened_at, order.submit_until),
-        Phase.ATTESTING: (order.submit_until, order.reveal_from or order.attest_until),
+        Phase.ATTESTING: (order.submit_until, attested_at or order.attest_until),
+        Phase.PUBLISHING: (attested_at, order.publish_until or order.attest_until),
+        Phase.ANSWERING: (order.publish_until, order.answer_until),
         Phase.REVEALING: (reveal_from, reveal_until),
-        Phase.CHALLENGING: (reveal_until, claim_from),
+        Phase.CHALLENGING: (reveal_until, order.challenge_until or claim_from),
+        Phase.RESPONDING: (reveal_until, order.respond_until),
+        Phase.PROVING: (reveal_until, order.prove_until),
         Phase.CLAIMING: (claim_from, claim_until),
         Phase.CLOSED: (claim_until, math.inf),
     }

@@ -212,7 +212,7 @@ class Audit:
 
     def submission_chain(self) -> str:
         """The stored chain of submissions is the one over the events, and over the stored entries."""
-        link = bytes(32)
+        link = self.order.order_id
         events = self.of(Submitted)
         _expect(len(events) == len(self.submissions), f"{len(events)} events for {len(self.submissions)} entries")
         for event, entry in zip(events, self.submissions, strict=True):

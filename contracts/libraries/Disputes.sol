@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {IInfluenceEscrow} from "../interfaces/IInfluenceEscrow.sol";
+import {Commitments} from "./Commitments.sol";
+import {Orders} from "./Orders.sol";
+import {RlweDecryption} from "./RlweDecryption.sol";
+import {Settlement} from "./Settlement.sol";
+
+/// @title What a dispute checks and corrects
+/// @notice Phases and payments are in the contract; here a key is held to its zero block, and an entry to its reply.
+library Disputes {
+    /// @dev Height of the tree over the cells of the zero block, log2 N.
+    uint256 private constant TREE_DEPTH = 13;
+
+    /// @notice Draws the index, or names a later block if the chain has forgotten the one it was to be drawn from.
+    function draw(Orders.Order storage order, bytes32 orderId) internal {
+        if (order.indexDrawn) revert IInfluenceEscrow.AlreadyDrawn(orderId, order.index);
+        uint64 drawBlock = order.drawBlock;
+        if (block.number <= drawBlock) revert IInfluenceEscrow.DrawTooEarly(orderId, block.number, drawBlock);
+        bytes32 blockHash = blockhash(drawBlock);
+        // slither-disable-next-line incorrect-equality
+        if (blockHash == 0) {
+            drawBlock = uint64(block.number) + 1;
+            order.drawBlock = drawBlock;
+            emit IInfluenceEscrow.DrawPostponed(orderId, drawBlock);
+        } else {
+            uint256 index = uint256(keccak256(abi.encode(blockHash, orderId))) % RlweDecryption.N;
+            order.index = uint16(index);
+            order.indexDrawn = true;
+            emit IInfluenceEscrow.IndexDrawn(orderId, index);
+        }
+    }
+
+    /// @notice Reverts unless the key is the order's and fits its zero block at the index drawn.
+    function checkKeyFits(
+        Orders.Order storage order,
+        bytes32 orderId,
+        bytes calldata key,
+        bytes calldata a,
+        bytes7 b,
+        bytes32[] calldata proof
+    ) internal view {
+        if (!order.indexDrawn) revert IInfluenceEscrow.IndexNotDrawn(orderId);
+        checkKey(order, orderId, key);
+        uint256 index = order.index;
+        bytes32 given = Commitments.zeroBlock(a, b, index, proof, TREE_DEPTH);
+        bytes32 stored = order.zeroBlockHash;
+        if (given != stored) revert IInfluenceEscrow.WrongZeroBlock(orderId, given, stored);
+        uint256 phase = RlweDecryption.phase(a, b, key, index);
+        if (!RlweDecryption.isSmall(phase)) revert IInfluenceEscrow.KeyDoesNotFit(orderId, index, phase);
+    }
+
+    /// @notice Reverts unless the key is the one the order commits to.
+    function checkKey(Orders.Order storage order, bytes32 orderId, bytes calldata key) internal view {
+        bytes32 given = keccak256(key);
+        bytes32 stored = order.keyHash;
+        if (given != stored) revert IInfluenceEscrow.WrongKey(orderId, given, stored);
+    }
+
+    /// @notice Reverts unless the bytes are the reply that the seller committed to.
+    function checkReply(
+        Orders.Submission storage submission,
+        bytes32 orderId,
+        address seller,
+        bytes calldata c1,
+        bytes7 cell
+    ) internal view {
+        bytes32 given = Commitments.reply(c1, cell);
+        bytes32 stored = submission.replyHash;
+        if (given != stored) revert IInfluenceEscrow.WrongReply(orderId, seller, given, stored);
+    }
+
+    /// @notice Puts what the contract has decrypted in the place of what was attested.
+    function correct(
+        Orders.Order storage order,
+        Orders.Submission storage submission,
+        Orders.Seat storage seat,
+        bytes32 orderId,
+        uint64 decrypted
+    ) internal {
+        uint64 attested = seat.attested;
+        // A buyer that did not have the bytes has not said anything about them.
+        bool differs = attested != decrypted && attested != Settlement.UNAVAILABLE;
+        seat.proven = true;
+        seat.attested = decrypted;
+        if (differs) {
+            seat.prover = msg.sender;
+            ++order.differences;
+        }
+        (int64 value, uint256 weight) =
+            submission.revealed ? weigh(order, submission, decrypted) : (int64(0), uint256(0));
+        emit IInfluenceEscrow.ReplyProven(orderId, seat.seller, msg.sender, attested, decrypted, value, weight, differs);
+    }
+
+    /// @notice Sets value and weight of a revealed submission from the padded value that counts.
+    function weigh(Orders.Order storage order, Orders.Submission storage submission, uint64 padded)
+        internal
+        returns (int64 value, uint256 weight)
+    {
+        value = Settlement.openedValue(padded, submission.pad);
+        weight = Settlement.weight(value, submission.records, order.valueCap, order.recordsCap, order.minRecords);
+        order.totalWeight = order.totalWeight - submission.weight + uint80(weight);
+        submission.value = value;
+        submission.weight = uint72(weight);
+    }
+}

@@ -1,0 +1,90 @@
+"""Writes ``build/decryption/``: real SEAL ciphertexts, what the Python reference says about them, and hostile bytes.
+
+``tests/contracts/Decryption.t.sol`` holds the contract's decryption to them. A reply is 57 kB, so they are made anew
+before the tests instead of being kept: ``python tests/differential/decryption_vectors.py``. Everything is fresh, from
+the system's randomness, at every call.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from tip_exchange.commitments import merkle_proof, reply_commitment
+from tip_exchange.encryption.decryption import decrypt, phase, round_phase
+from tip_exchange.encryption.keys import pack
+from tip_exchange.encryption.packing import fixed_point
+from tip_exchange.encryption.parameters import WIDE
+from tip_exchange.encryption.query import encrypt_query, expand_a
+from tip_exchange.encryption.scoring import new_pad, value_data_set
+from tip_exchange.encryption.wire import CELL_BYTES, Reply, decode_query, encode_cells, encode_reply
+
+FOLDER = Path(__file__).parents[2] / "build" / "decryption"
+
+DIMENSION = 64
+WIDTH = CELL_BYTES[0]
+
+
+def replies(rng: np.random.Generator) -> tuple[bytes, bytes, list[bytes], list[int], dict[str, object]]:
+    """Packed key, half a of the zero block, replies, their decryptions, and the zero block's checks."""
+    direction = rng.normal(size=DIMENSION)
+    encrypted = encrypt_query(fixed_point(direction / np.linalg.norm(direction), WIDE, "query"), WIDE)
+    query = decode_query(encrypted.blob, parameters=WIDE, dimension=DIMENSION)
+    key = encrypted.secret_key
+
+    made = []
+    for sign in (1, -1, 0.25):
+        gradient = fixed_point(sign * direction / np.linalg.norm(direction), WIDE, "gradient")
+        made.append(value_data_set(query, gradient, new_pad(WIDE)))
+    honest = made[0]
+    # Beside every kind of rounding border: the phase is (k + 1/2) q0 / t, give or take a little.
+    offset = phase(honest, key, WIDE) - honest.cell
+    for k, beside in [(0, 0), (0, 1), (2**35, 0), (2**35, 1), (2**36 - 1, 0), (2**36 - 1, 1)]:
+        border = ((2 * k + 1) * WIDE.q0 // (2 * WIDE.t) + beside) % WIDE.q0
+        assert round_phase(border, WIDE) == (k + beside) % WIDE.t
+        made.append(Reply(honest.c1, (border - offset) % WIDE.q0))
+    made += [Reply(honest.c1, (target - offset) % WIDE.q0) for target in (0, WIDE.q0 - 1)]
+    made.append(Reply(np.full(WIDE.N, WIDE.q0 - 1, np.uint64), WIDE.q0 - 1))
+    blobs = [encode_reply(reply) for reply in made]
+
+    good = blobs[0]
+    for index in (0, 4095, WIDE.N - 1, WIDE.N):
+        for cell in (WIDE.q0, 2**56 - 1):
+            start = index * WIDTH
+            blobs.append(good[:start] + cell.to_bytes(WIDTH, "big") + good[start + WIDTH :])
+    blobs += [good[:-1], good + b"\0", good[WIDTH:], good[:WIDTH] + good, good[:WIDTH], bytes(len(good)), b"junk" * 99]
+
+    block = query.zero_blocks[0]
+    a, b = (encode_cells(half, WIDTH) for half in (expand_a(block, WIDE)[0], block.b[0]))
+    cells = [b[start : start + WIDTH] for start in range(0, len(b), WIDTH)]
+    indices = [0, 1, 4095, WIDE.N - 2, WIDE.N - 1, int(rng.integers(WIDE.N))]
+    zero_block = {
+        "keyHash": "0x" + encrypted.key_hash.hex(),
+        "zeroBlockHash": "0x" + encrypted.zero_block_hash.hex(),
+        "index": [str(index) for index in indices],
+        "b": ["0x" + cells[index].hex() for index in indices],
+        "proof": [["0x" + sibling.hex() for sibling in merkle_proof(cells, index)] for index in indices],
+    }
+    return pack(key), a, blobs, [decrypt(blob, key, WIDE) for blob in blobs], zero_block
+
+
+def write(folder: Path = FOLDER) -> None:
+    """Write key, half a, replies and ``vectors.json``; hashes and bytes as hex, integers as decimal strings."""
+    key, a, blobs, values, zero_block = replies(np.random.default_rng())
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "key.bin").write_bytes(key)
+    (folder / "a.bin").write_bytes(a)
+    for number, blob in enumerate(blobs):
+        (folder / f"reply{number}.bin").write_bytes(blob)
+    vectors = {
+        "zeroBlock": zero_block,
+        "value": [str(value) for value in values],
+        "replyHash": ["0x" + reply_commitment(blob).hex() for blob in blobs],
+    }
+    (folder / "vectors.json").write_text(json.dumps(vectors, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write()
