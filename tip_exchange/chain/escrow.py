@@ -491,6 +491,11 @@ class Escrow:
         with node_errors("asking for the time"):
             return int(self.w3.eth.get_block(self._moment)["timestamp"])
 
+    def block_hash(self, block: int) -> bytes:
+        """Hash of a block, 32 bytes."""
+        with node_errors(f"reading block {block}"):
+            return bytes(self.w3.eth.get_block(block)["hash"])
+
     def wait_for_block(self, block: int, timeout: float = 120.0) -> None:
         """Return when block ``block`` is mined; a local chain, which mines nothing by itself, is told to.
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from tip_exchange.cli.options import Address, Bytes32, Session, session_options, show
+from tip_exchange.cli.options import Address, Bytes32, Session, progress_bar, session_options, show
 from tip_exchange.errors import DataError
 
 
@@ -161,7 +161,7 @@ def prove(session: Session, order: bytes, sellers: tuple[str, ...], every: bool,
         proofs = role.prove(
             session.market(), session.home, session.account(), order, progress, sellers=sellers, every=every
         )
-    rows = [
+    entries = [
         {
             "seller": proof.seller,
             "attested": proof.attested,
@@ -176,7 +176,11 @@ def prove(session: Session, order: bytes, sellers: tuple[str, ...], every: bool,
         + (", proven" if proof.receipt else "")
         for proof in proofs
     ]
-    result = {"order_id": order, "entries": rows, "gas": sum(row["gas"] for row in rows)}
+    result = {
+        "order_id": order,
+        "entries": entries,
+        "gas": sum(proof.receipt.gas_used for proof in proofs if proof.receipt),
+    }
     show(as_json_output, result, "\n".join(lines) or "no live entry")
 
 
@@ -201,5 +205,9 @@ def settle(session: Session, order: bytes, as_json_output: bool) -> None:
         for push in pushes
     ]
     lines = [f"{push.what} to {push.to}" + (f": {push.refused}" if push.refused else "") for push in pushes]
-    result = {"order_id": order, "payments": rows, "gas": sum(row["gas"] for row in rows)}
+    result = {
+        "order_id": order,
+        "payments": rows,
+        "gas": sum(push.receipt.gas_used for push in pushes if push.receipt),
+    }
     show(as_json_output, result, "\n".join(lines) or "nothing is due")
