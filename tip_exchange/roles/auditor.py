@@ -265,6 +265,8 @@ class Audit:
         except (StorageError, IntegrityError) as error:
             if entry.rejected:
                 return "rejected, and its reply is not in the storage"
+            if entry.proven:
+                return "given to the contract, which has decrypted it; it is not in the storage"
             if entry.attested == UNAVAILABLE:
                 return "attested UNAVAILABLE, and its reply is not in the storage"
             raise error
@@ -376,8 +378,8 @@ class Audit:
         try:
             reply = self.reply_bytes(entry)
         except (StorageError, IntegrityError) as error:
-            _expect(entry.attested == UNAVAILABLE, f"cannot be checked: {error}")
-            return "UNAVAILABLE"
+            _expect(entry.proven or entry.attested == UNAVAILABLE, f"cannot be checked: {error}")
+            return "decrypted by the contract" if entry.proven else "UNAVAILABLE"
         value = decrypt(reply, unpack(self.one(KeyRevealed).key, parameters), parameters)
         for event in self.of(ReplyProven):
             if event.seller == entry.seller:
