@@ -12,14 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
-from tip_exchange.commitments import merkle_proof, reply_commitment
-from tip_exchange.encryption.decryption import decrypt, phase, round_phase
+from tip_exchange.commitments import keccak, merkle_proof, reply_commitment
+from tip_exchange.encryption.decryption import decrypt, phases, round_phase
 from tip_exchange.encryption.keys import pack
 from tip_exchange.encryption.packing import fixed_point
 from tip_exchange.encryption.parameters import WIDE
-from tip_exchange.encryption.query import encrypt_query, expand_a
+from tip_exchange.encryption.query import SecretKey, encrypted_query, expand_a, zero_block_hash
 from tip_exchange.encryption.scoring import new_pad, value_data_set
-from tip_exchange.encryption.wire import CELL_BYTES, Reply, decode_query, encode_cells, encode_reply
+from tip_exchange.encryption.wire import CELL_BYTES, Reply, Residues, decode_query, encode_cells, encode_reply
 
 FOLDER = Path(__file__).parents[2] / "build" / "decryption"
 
@@ -30,9 +30,10 @@ WIDTH = CELL_BYTES[0]
 def replies(rng: np.random.Generator) -> tuple[bytes, bytes, list[bytes], list[int], dict[str, object]]:
     """Packed key, half a of the zero block, replies, their decryptions, and the zero block's checks."""
     direction = rng.normal(size=DIMENSION)
-    encrypted = encrypt_query(fixed_point(direction / np.linalg.norm(direction), WIDE, "query"), WIDE)
-    query = decode_query(encrypted.blob, parameters=WIDE, dimension=DIMENSION)
-    key = encrypted.secret_key
+    secret = SecretKey.fresh(WIDE)
+    integers = fixed_point(direction / np.linalg.norm(direction), WIDE, "query")
+    query = decode_query(b"".join(encrypted_query(integers, secret)), parameters=WIDE, dimension=DIMENSION)
+    key = secret.coefficients
 
     made = []
     for sign in (1, -1, 0.25):
@@ -40,13 +41,18 @@ def replies(rng: np.random.Generator) -> tuple[bytes, bytes, list[bytes], list[i
         made.append(value_data_set(query, gradient, new_pad(WIDE)))
     honest = made[0]
     # Beside every kind of rounding border: the phase is (k + 1/2) q0 / t, give or take a little.
-    offset = phase(honest, key, WIDE) - honest.cell
+    (honest_phase,) = phases(honest, key, WIDE, WIDE.N)
+    offset = honest_phase - int(honest.cells[0])
+
+    def with_cell(c1: Residues, cell: int) -> Reply:
+        return Reply(c1, np.array([cell], np.uint64))
+
     for k, beside in [(0, 0), (0, 1), (2**35, 0), (2**35, 1), (2**36 - 1, 0), (2**36 - 1, 1)]:
         border = ((2 * k + 1) * WIDE.q0 // (2 * WIDE.t) + beside) % WIDE.q0
         assert round_phase(border, WIDE) == (k + beside) % WIDE.t
-        made.append(Reply(honest.c1, (border - offset) % WIDE.q0))
-    made += [Reply(honest.c1, (target - offset) % WIDE.q0) for target in (0, WIDE.q0 - 1)]
-    made.append(Reply(np.full(WIDE.N, WIDE.q0 - 1, np.uint64), WIDE.q0 - 1))
+        made.append(with_cell(honest.c1, (border - offset) % WIDE.q0))
+    made += [with_cell(honest.c1, (target - offset) % WIDE.q0) for target in (0, WIDE.q0 - 1)]
+    made.append(with_cell(np.full(WIDE.N, WIDE.q0 - 1, np.uint64), WIDE.q0 - 1))
     blobs = [encode_reply(reply) for reply in made]
 
     good = blobs[0]
@@ -61,8 +67,8 @@ def replies(rng: np.random.Generator) -> tuple[bytes, bytes, list[bytes], list[i
     cells = [b[start : start + WIDTH] for start in range(0, len(b), WIDTH)]
     indices = [0, 1, 4095, WIDE.N - 2, WIDE.N - 1, int(rng.integers(WIDE.N))]
     zero_block = {
-        "keyHash": "0x" + encrypted.key_hash.hex(),
-        "zeroBlockHash": "0x" + encrypted.zero_block_hash.hex(),
+        "keyHash": "0x" + keccak(pack(key)).hex(),
+        "zeroBlockHash": "0x" + zero_block_hash(query).hex(),
         "index": [str(index) for index in indices],
         "b": ["0x" + cells[index].hex() for index in indices],
         "proof": [["0x" + sibling.hex() for sibling in merkle_proof(cells, index)] for index in indices],
