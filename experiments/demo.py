@@ -1,6 +1,6 @@
 """The main job, end to end: every role is a process of its own, with its own home and wallet, on a local chain.
 
-``scripts/demo [--seed N] [--chain anvil|hardhat] [--json FILE] [--keep DIR]``
+``scripts/demo [--seed N] [--chain anvil|hardhat] [--json FILE] [--keep DIR] [--cheat NAME [--quick]]``
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from experiments import icd_market
+from experiments import cheats, icd_market
 from experiments.statistics import spearman
 from tip_exchange.encryption.packing import fixed_point, inner_product
 from tip_exchange.encryption.parameters import WIDE
@@ -52,13 +52,27 @@ class Stage:
 
     def text(self, role: str, *arguments: str, **environment: str) -> str:
         """Run one `tip` process in the role's home; what it prints."""
-        command = [sys.executable, "-m", "tip_exchange", *arguments]
-        settings = self.environment | {"TIP_HOME": str(self.folder / role)} | environment
-        done = subprocess.run(command, env=settings, capture_output=True, text=True, check=False)
+        done = self._run(role, *arguments, **environment)
         if done.returncode:
             said = done.stderr + done.stdout
             raise SystemExit(f"{role}: tip {' '.join(arguments)} ended with {done.returncode}\n{said}")
         return done.stdout
+
+    def refused(self, role: str, *arguments: str) -> str:
+        """Run one `tip` process that has to end with status 1; what it prints."""
+        done = self._run(role, *arguments)
+        if done.returncode != 1:
+            raise SystemExit(f"{role}: tip {' '.join(arguments)} ended with {done.returncode}, not 1\n{done.stderr}")
+        return done.stdout or done.stderr
+
+    def say(self, sentence: str) -> None:
+        """Tell what happens."""
+        console.print(f"[bold]{sentence}[/bold]")
+
+    def _run(self, role: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "tip_exchange", *arguments]
+        settings = self.environment | {"TIP_HOME": str(self.folder / role)} | environment
+        return subprocess.run(command, env=settings, capture_output=True, text=True, check=False)
 
     def spend(self, step: str, answer: dict[str, Any]) -> dict[str, Any]:
         """Book a step's gas."""
@@ -83,15 +97,18 @@ def side_by_side(work: Callable[[str], Any], names: Sequence[str]) -> dict[str, 
         return dict(zip(names, pool.map(work, names), strict=True))
 
 
-def run(folder: Path, seed: int, chain: str) -> dict[str, Any]:
-    """Play the whole order and measure it; the result is what ``--json`` writes."""
+def run(folder: Path, seed: int, chain: str, cheat: str | None = None, quick: bool = False) -> dict[str, Any]:
+    """Play the whole order and measure it, or a cheat; the result is what ``--json`` writes."""
     stage = Stage(folder, chain)
     started = time.monotonic()
     with stage.timed("data", "Hospitals and a coding model's owner gather ICD-10 descriptions"):
         market = icd_market.build(folder / "data", seed)
+        if quick:
+            market = cheats.shrunk(market)
     names = sorted(market.sellers)
+    short = ["--checkpoints", "1", "--rank", "4"] if quick else []
     with stage.timed("training", f"The buyer fine-tunes MiniLM on {market.buyer_records} records of its own"):
-        stage.tip("buyer", "buyer", "train", *market.training_arguments(), "--out", str(folder / "model"))
+        stage.tip("buyer", "buyer", "train", *market.training_arguments(), "--out", str(folder / "model"), *short)
     with stage.timed("chain", f"A local {chain} chain starts"):
         node = stage.tip("operator", "chain", "start", "--chain", chain)
     try:
@@ -99,26 +116,31 @@ def run(folder: Path, seed: int, chain: str) -> dict[str, Any]:
             stage.environment["TIP_RPC"] = node["url"]
             stage.environment["TIP_DEPLOYMENT"] = str(folder / "deployment.json")
             wallets = side_by_side(
-                lambda role: stage.tip(role, "wallet", "new")["address"], ["operator", "buyer", *names]
+                lambda role: stage.tip(role, "wallet", "new")["address"],
+                ["operator", "buyer", *names, *(["prober"] if cheat else [])],
             )
             side_by_side(lambda role: stage.tip("operator", "chain", "fund", wallets[role]), list(wallets))
             stage.spend("deploy", stage.tip("operator", "chain", "deploy"))
+        if cheat:
+            return _cheat(stage, market, names, wallets, started, seed, cheat)
         return _trade(stage, market, names, wallets, started, seed)
     finally:
         stage.tip("operator", "chain", "stop")
 
 
-def _trade(
-    stage: Stage, market: icd_market.Market, names: list[str], wallets: dict[str, str], started: float, seed: int
-) -> dict[str, Any]:
+def _submit(
+    stage: Stage, market: icd_market.Market, names: list[str], wallets: dict[str, str]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The buyer opens its order and everybody who sells answers it; what they printed."""
     windows = {"submit": SUBMIT, "attest": ATTEST, "reveal": REVEAL, "challenge": CHALLENGE, "claim": CLAIM}
+    invited = [name for name in wallets if name not in ("operator", "buyer")]
     with stage.timed("open", "The buyer encrypts what it looks for and locks the money"):
         opened = stage.tip(
             "buyer", "buyer", "open", "--name", "coding", "--model", str(stage.folder / "model"),
             "--validation", str(market.validation), "--background", str(market.train),
             "--budget", BUDGET, "--bond", BOND, "--answer-fee", FEE, "--min-records", "8",
             *(text for name, window in windows.items() for text in (f"--{name}-window", window)),
-            *(text for name in names for text in ("--seller", wallets[name])),
+            *(text for name in invited for text in ("--seller", wallets[name])),
         )  # fmt: skip
         order = stage.spend("open", opened)["order_id"]
     with stage.timed("submit", f"{len(names)} sellers value their records blindly and commit"):
@@ -130,6 +152,41 @@ def _trade(
         )
         for answer in submitted.values():
             stage.spend("submit", answer)
+    return opened, submitted
+
+
+def _cheat(
+    stage: Stage,
+    market: icd_market.Market,
+    names: list[str],
+    wallets: dict[str, str],
+    started: float,
+    seed: int,
+    cheat: str,
+) -> dict[str, Any]:
+    ledger = cheats.Ledger(stage.environment["TIP_RPC"], cheats.parties(names, wallets))
+    opened, _ = _submit(stage, market, names, wallets)
+    order = opened["order_id"]
+    with stage.timed("probe", "A prober submits a constant it knows; nobody can tell it from a reply"):
+        stage.tip("prober", "auditor", "probe", "submit", order)
+    with stage.timed("dispute", f"The cheat: {cheat}"):
+        ended = cheats.play(stage, cheat, order, names, wallets)
+    return {
+        "seed": seed,
+        "chain": stage.chain,
+        "cheat": cheat,
+        "order_id": order,
+        "parties": ledger.rows(),
+        **ended,
+        "seconds": stage.seconds | {"total": round(time.monotonic() - started, 2)},
+    }
+
+
+def _trade(
+    stage: Stage, market: icd_market.Market, names: list[str], wallets: dict[str, str], started: float, seed: int
+) -> dict[str, Any]:
+    opened, submitted = _submit(stage, market, names, wallets)
+    order = opened["order_id"]
     with stage.timed("settle", "The buyer attests, sellers reveal, time passes, everybody is paid"):
         stage.tip("operator", "chain", "advance", SUBMIT)
         stage.spend("attest", stage.tip("buyer", "buyer", "attest", "coding"))
@@ -223,17 +280,21 @@ def main() -> None:
     parser.add_argument("--chain", choices=["anvil", "hardhat"], default="anvil")
     parser.add_argument("--json", type=Path, help="write the result here as well")
     parser.add_argument("--keep", type=Path, help="folder to leave everything in; a temporary one otherwise")
+    parser.add_argument("--cheat", choices=list(cheats.CHEATS), help="somebody breaks the rules, and loses by it")
+    parser.add_argument("--quick", action="store_true", help="with --cheat: few records, three sellers")
     given = parser.parse_args()
+    if given.quick and not given.cheat:
+        parser.error("--quick goes with --cheat")
     with tempfile.TemporaryDirectory(prefix="tip-demo-") as temporary:
         folder = given.keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
             raise SystemExit(f"{folder} is not empty; give --keep a new folder")
-        result = run(folder.resolve(), given.seed, given.chain)
-    report(result)
+        result = run(folder.resolve(), given.seed, given.chain, given.cheat, given.quick)
+    (cheats.report if given.cheat else report)(result)
     if given.json:
         given.json.write_text(json.dumps(result, indent=1) + "\n")
-    if not (result["exact"] and result["audit"]["ok"]):
+    if not (result.get("exact", True) and result["audit"]["ok"]):
         sys.exit(1)
 
 

@@ -47,25 +47,47 @@ def payout(budget: int, weight: int, total_weight: int) -> int:
     return budget * weight // total_weight if total_weight else 0
 
 
+def reward(bond: int, differences: int) -> int:
+    """What each proof of a false value earns: its equal part of half the buyer's bond, rounded down."""
+    return bond // 2 // differences if differences else 0
+
+
+def penalty(terms: Terms, *, lost: bool, differences: int) -> int:
+    """What the buyer loses to ``forfeitTo`` by silence, or to the burn address by a false attestation."""
+    if lost:
+        return terms.budget + terms.bond
+    return terms.bond - differences * reward(terms.bond, differences) if differences else 0
+
+
 def refund_limit(
-    terms: Terms, *, closed: bool, attested: bool, live: bool, total_weight: int, fees_earned: int, paid: int
+    terms: Terms,
+    *,
+    closed: bool,
+    lost: bool,
+    total_weight: int,
+    fees_earned: int,
+    paid: int,
+    challenged: bool = False,
+    differences: int = 0,
 ) -> int:
     """Most that the buyer may have been refunded in all, in the token's smallest unit.
 
     Args:
         terms: the order's.
         closed: whether the claim window is over; before, what sellers may still claim stays.
-        attested: whether the buyer attested.
-        live: whether a seller submitted and was not rejected; without one everything goes back.
+        lost: whether budget and bond are lost by silence.
         total_weight: sum of the weights.
         fees_earned: number of reveals that earned the answer fee.
         paid: what sellers have claimed, fees included.
+        challenged: whether a challenge bond was posted.
+        differences: attested values proven false.
     """
-    if not live and not attested:
-        return terms.deposit
-    kept = 0 if attested else terms.budget + terms.bond
+    limit = terms.deposit - penalty(terms, lost=lost, differences=differences)
+    limit -= differences * reward(terms.bond, differences)
+    if challenged and not (lost or differences):
+        limit += terms.challengeBond
     if closed:
-        return terms.deposit - kept - paid
-    if attested and total_weight:
-        kept += terms.budget
-    return terms.deposit - kept - terms.answerFee * fees_earned
+        return limit - paid
+    if total_weight and not lost:
+        limit -= terms.budget
+    return limit - terms.answerFee * fees_earned

@@ -100,6 +100,8 @@ class OrderState:
     total_weight: int
     attested: bool
     lost: bool
+    forfeited: bool
+    unanswered_count: int
     opened_at: int
     submit_until: int
     attest_until: int
@@ -118,7 +120,11 @@ class OrderState:
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """One seller's entry in an order. ``value`` and ``weight`` are 0 until the seller has revealed."""
+    """One seller's entry in an order. ``value`` and ``weight`` are 0 until the seller has revealed.
+
+    ``attested`` is the padded value that counts: attested, then answered, then decrypted by the contract; None before
+    the attestation. ``prover`` is who proved it false, None if nobody did.
+    """
 
     seller: str
     index: int
@@ -132,3 +138,32 @@ class Submission:
     records: int
     value: int
     weight: int
+    published: bool
+    proven: bool
+    prover: str | None
+    rewarded: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Dispute:
+    """The one dispute of an order.
+
+    Attributes:
+        challenger: None if the order was not challenged; everything else is then 0 or False.
+        bond_returned: whether the challenger has got its bond back.
+        key_revealed: whether the order's key is public, and fits.
+        index: coefficient of the zero block at which the key has to fit; None before it is drawn.
+        draw_block: block whose hash draws the index, from the next block on.
+        differences: attested values proven false.
+        rewards_paid: rewards paid to provers.
+        reward: what each of them is entitled to by the differences so far, in the token's smallest unit.
+    """
+
+    challenger: str | None
+    bond_returned: bool
+    key_revealed: bool
+    index: int | None
+    draw_block: int
+    differences: int
+    rewards_paid: int
+    reward: int

@@ -51,6 +51,8 @@ def order(phase: Phase, **changes: Any) -> OrderState:
         "total_weight": 0,
         "attested": False,
         "lost": False,
+        "forfeited": False,
+        "unanswered_count": 0,
         "opened_at": 1_000_000_000,
         "submit_until": 1_000_000_100,
         "attest_until": 1_000_000_200,

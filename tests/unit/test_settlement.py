@@ -5,7 +5,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tip_exchange.settlement import T, centred, opened_value, payout, refund_limit, weight
+from tip_exchange.settlement import T, centred, opened_value, payout, penalty, refund_limit, reward, weight
 from tip_exchange.types import BURN_ADDRESS, INVALID, NATIVE_COIN, Terms
 
 TERMS = Terms(
@@ -61,10 +61,22 @@ def test_nobody_is_paid_when_nobody_has_weight() -> None:
 def test_refund_limits_by_hand() -> None:
     """Budget 100, bond 20, fees 3 · 4 sellers = 132 locked."""
     terms = replace(TERMS, budget=100, bond=20, answerFee=3, maxSellers=4)
-    order = {"closed": False, "attested": True, "live": True, "total_weight": 5, "fees_earned": 2, "paid": 0}
+    order = {"closed": False, "lost": False, "total_weight": 5, "fees_earned": 2, "paid": 0}
     assert refund_limit(terms, **order) == 20 + 2 * 3
     assert refund_limit(terms, **order | {"total_weight": 0}) == 100 + 20 + 2 * 3
     assert refund_limit(terms, **order | {"closed": True, "paid": 90}) == 132 - 90
-    assert refund_limit(terms, **order | {"attested": False, "total_weight": 0}) == 2 * 3
-    assert refund_limit(terms, **order | {"attested": False, "closed": True, "paid": 3}) == 132 - 120 - 3
-    assert refund_limit(terms, **order | {"attested": False, "live": False}) == 132
+    assert refund_limit(terms, **order | {"lost": True, "total_weight": 0}) == 2 * 3
+    assert refund_limit(terms, **order | {"lost": True, "closed": True, "paid": 3}) == 132 - 120 - 3
+    assert refund_limit(terms, **order | {"total_weight": 0, "fees_earned": 0, "closed": True}) == 132
+
+
+def test_refund_limits_after_a_dispute_by_hand() -> None:
+    """Bond 20, challenge bond 7: three differences pay 3 each, and burn 11."""
+    terms = replace(TERMS, budget=100, bond=20, answerFee=3, maxSellers=4, challengeBond=7)
+    order = {"closed": False, "lost": False, "total_weight": 5, "fees_earned": 2, "paid": 0, "challenged": True}
+    assert refund_limit(terms, **order) == 20 + 2 * 3 + 7
+    assert refund_limit(terms, **order | {"differences": 3}) == 2 * 3
+    assert refund_limit(terms, **order | {"lost": True}) == 2 * 3
+    assert (reward(20, 3), penalty(terms, lost=False, differences=3)) == (3, 11)
+    assert penalty(terms, lost=True, differences=0) == 120
+    assert penalty(terms, lost=False, differences=0) == reward(20, 0) == 0

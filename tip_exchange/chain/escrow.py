@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
@@ -33,9 +34,11 @@ from tip_exchange.errors import (
     WrongChain,
 )
 from tip_exchange.files import write_atomic
-from tip_exchange.types import NATIVE_COIN, OrderState, Phase, Submission, Terms
+from tip_exchange.types import NATIVE_COIN, Dispute, OrderState, Phase, Submission, Terms
 
 _DELEGATION = bytes.fromhex("ef0100")  # EIP-7702: the address that follows lends its code to an account with a key
+
+_NOBODY = NATIVE_COIN  # the zero address
 
 _TERM_ERRORS = {"WrongBuyer", "TermOutOfRange", "MissingHash", "UnknownParameterSet", "WrongForfeitTo", "NotAToken"}
 
@@ -186,7 +189,7 @@ class Escrow:
         native = terms.token == NATIVE_COIN
         call = self._call("open", [astuple(terms), nonce], terms.deposit if native else 0)
         if not native and journal.find(self.w3, account, call, label) is None:
-            self._approve(account, journal, terms, label)
+            self._approve(account, journal, terms.token, terms.deposit, label)
         return self._send(account, journal, call, label, order_id)
 
     def submit(
@@ -258,8 +261,92 @@ class Escrow:
         return self._send(account, journal, call, f"refund-{phase}-{order_id.hex()}", order_id)
 
     def forfeit(self, account: LocalAccount, journal: Journal, order_id: bytes) -> Receipt:
-        """Pay away budget and bond of a buyer who never attested; anyone may push it."""
+        """Pay away what the buyer lost by silence or by a false attestation; anyone may push it."""
         return self._send(account, journal, self._call("forfeit", [order_id]), f"forfeit-{order_id.hex()}", order_id)
+
+    def publish_reply(
+        self, account: LocalAccount, journal: Journal, order_id: bytes, seller: str, reply: bytes
+    ) -> Receipt:
+        """Put on the chain a reply that was attested UNAVAILABLE; anyone who has its bytes may.
+
+        Raises:
+            InputError: fewer than seven bytes, which cannot be published.
+        """
+        seller = to_checksum_address(seller)
+        call = self._call("publishReply", [order_id, seller, *_halves(reply, seller)])
+        return self._send(account, journal, call, f"publish-{order_id.hex()}-{seller}", order_id)
+
+    def answer_reply(
+        self, account: LocalAccount, journal: Journal, order_id: bytes, seller: str, value: int
+    ) -> Receipt:
+        """Attest the padded value of a published reply, or INVALID, as the buyer."""
+        seller = to_checksum_address(seller)
+        call = self._call("answerReply", [order_id, seller, value])
+        return self._send(account, journal, call, f"answer-{order_id.hex()}-{seller}", order_id)
+
+    def challenge(self, account: LocalAccount, journal: Journal, order_id: bytes) -> Receipt:
+        """Doubt the attestation and post the challenge bond; an ERC-20 bond is approved first.
+
+        Raises:
+            InsufficientFunds: the account holds less than the bond.
+        """
+        terms, label = self.order(order_id).terms, f"challenge-{order_id.hex()}"
+        native = terms.token == NATIVE_COIN
+        call = self._call("challenge", [order_id], terms.challengeBond if native else 0)
+        if not native and journal.find(self.w3, account, call, label) is None:
+            self._approve(account, journal, terms.token, terms.challengeBond, label)
+        return self._send(account, journal, call, label, order_id)
+
+    def draw_index(self, account: LocalAccount, journal: Journal, order_id: bytes) -> Receipt:
+        """Draw the index at which the key has to fit, or postpone the draw; anyone may, once its block is mined."""
+        label = f"draw-{order_id.hex()}-{self.dispute(order_id).draw_block}"
+        return self._send(account, journal, self._call("drawIndex", [order_id]), label, order_id)
+
+    def reveal_key(
+        self,
+        account: LocalAccount,
+        journal: Journal,
+        order_id: bytes,
+        key: bytes,
+        a_cells: bytes,
+        b_cell: bytes,
+        proof: Sequence[bytes],
+    ) -> Receipt:
+        """Publish the order's key and show that it fits its zero block at the index drawn; anyone who knows it may.
+
+        Args:
+            account, journal, order_id: who, where, for which order.
+            key: packed.
+            a_cells: half a of the zero block modulo q0, in 7-byte cells.
+            b_cell: cell of half b at the index drawn.
+            proof: its siblings, from the leaf up.
+        """
+        call = self._call("revealKey", [order_id, key, a_cells, b_cell, list(proof)])
+        # A reorganisation may draw another index; the contract takes one key, so another label cannot reveal twice.
+        return self._send(account, journal, call, f"key-{order_id.hex()}-{_short_hash(call)}", order_id)
+
+    def prove_reply(
+        self, account: LocalAccount, journal: Journal, order_id: bytes, seller: str, key: bytes, reply: bytes
+    ) -> Receipt:
+        """Have the contract decrypt a seller's reply; anyone may.
+
+        Raises:
+            InputError: fewer than seven bytes, which cannot be proven.
+        """
+        seller = to_checksum_address(seller)
+        call = self._call("proveReply", [order_id, seller, key, *_halves(reply, seller)])
+        return self._send(account, journal, call, f"prove-{order_id.hex()}-{seller}", order_id)
+
+    def claim_reward(self, account: LocalAccount, journal: Journal, order_id: bytes, seller: str) -> Receipt:
+        """Pay whoever proved the attested value of ``seller`` false; anyone may push it."""
+        seller = to_checksum_address(seller)
+        call = self._call("claimReward", [order_id, seller])
+        return self._send(account, journal, call, f"reward-{order_id.hex()}-{seller}", order_id)
+
+    def return_bond(self, account: LocalAccount, journal: Journal, order_id: bytes) -> Receipt:
+        """Give a challenger that was right its bond back; anyone may push it."""
+        call = self._call("returnBond", [order_id])
+        return self._send(account, journal, call, f"return-bond-{order_id.hex()}", order_id)
 
     # Reads
 
@@ -328,6 +415,8 @@ class Escrow:
             total_weight=seen.totalWeight,
             attested=seen.attested,
             lost=seen.lost,
+            forfeited=seen.forfeited,
+            unanswered_count=seen.unansweredCount,
             opened_at=seen.openedAt,
             submit_until=seen.submitUntil,
             attest_until=seen.attestUntil,
@@ -380,6 +469,48 @@ class Escrow:
                     raise ChainError(f"the node contradicts itself on submission {index}; use another node")
                 found.append(_submission(seller, seen, bool(order.attested)))
             return found
+
+    def dispute(self, order_id: bytes) -> Dispute:
+        """The dispute of an order; without a challenger if it was not challenged."""
+        with node_errors(f"reading the dispute of order 0x{order_id.hex()}"):
+            seen = self._read("disputeOf", order_id)
+            challenger = str(to_checksum_address(seen.challenger))
+            return Dispute(
+                challenger=None if challenger == _NOBODY else challenger,
+                bond_returned=seen.bondReturned,
+                key_revealed=seen.keyRevealed,
+                index=seen.index if seen.indexDrawn else None,
+                draw_block=seen.drawBlock,
+                differences=seen.differences,
+                rewards_paid=seen.rewardsPaid,
+                reward=seen.reward,
+            )
+
+    def now(self) -> int:
+        """Time that the contract goes by, Unix seconds."""
+        with node_errors("asking for the time"):
+            return int(self.w3.eth.get_block(self._moment)["timestamp"])
+
+    def block_hash(self, block: int) -> bytes:
+        """Hash of a block, 32 bytes."""
+        with node_errors(f"reading block {block}"):
+            return bytes(self.w3.eth.get_block(block)["hash"])
+
+    def wait_for_block(self, block: int, timeout: float = 120.0) -> None:
+        """Return when block ``block`` is mined; a local chain, which mines nothing by itself, is told to.
+
+        Raises:
+            ChainError: it is not mined within ``timeout`` seconds.
+        """
+        deadline = time.monotonic() + timeout
+        with node_errors(f"waiting for block {block}"):
+            while int(self.w3.eth.block_number) < block:
+                if self.chain_id == LOCAL_CHAIN:
+                    self.w3.provider.make_request("evm_mine", [])  # type: ignore[arg-type]
+                elif time.monotonic() > deadline:
+                    raise ChainError(f"block {block} is not mined yet; run the same command again in a while")
+                else:
+                    time.sleep(1.0)
 
     def payout(self, order_id: bytes, seller: str) -> tuple[int, int]:
         """Share of the budget and answer fee by the reveals so far, in the token's smallest unit."""
@@ -494,24 +625,33 @@ class Escrow:
                 raise
             raise wrong_phase(*revert.arguments, order=self.order(order_id)) from revert
 
-    def _approve(self, account: LocalAccount, journal: Journal, terms: Terms, label: str) -> None:
-        held = tokens.balance(self.w3, terms.token, account.address)
-        if held < terms.deposit:
+    def _approve(self, account: LocalAccount, journal: Journal, token: str, needed: int, label: str) -> None:
+        held = tokens.balance(self.w3, token, account.address)
+        if held < needed:
             raise InsufficientFunds(
-                f"account {account.address} holds {held} of the token {terms.token}, but the deposit is "
-                f"{terms.deposit} (budget, bond and an answer fee for every possible seller)"
+                f"account {account.address} holds {held} of the token {token}, but {needed} are needed (budget, bond "
+                "and an answer fee for every possible seller to open an order; the challenge bond to challenge one)"
             )
-        allowed = tokens.allowance(self.w3, terms.token, account.address, self.address)
-        if allowed >= terms.deposit:
+        allowed = tokens.allowance(self.w3, token, account.address, self.address)
+        if allowed >= needed:
             return
         # Some tokens change an allowance only from zero. Numbered, because another order may have used an allowance up.
-        amounts = [0, terms.deposit] if allowed else [terms.deposit]
+        amounts = [0, needed] if allowed else [needed]
         for amount in amounts:
-            call = tokens.approve(terms.token, self.address, amount)
+            call = tokens.approve(token, self.address, amount)
             number = 0
             while journal.find(self.w3, account, call, f"{label}-approve-{amount}-{number}") is not None:
                 number += 1
             journal.send(self.w3, account, call, f"{label}-approve-{amount}-{number}")
+
+
+def _halves(reply: bytes, seller: str) -> tuple[bytes, bytes]:
+    cell = commitments.REPLY_CELL_BYTES
+    if len(reply) < cell:
+        raise InputError(
+            f"the reply of seller {seller} has {len(reply)} bytes; the contract takes no reply of fewer than {cell}"
+        )
+    return reply[:-cell], reply[-cell:]
 
 
 def _short_hash(call: Call) -> str:
@@ -532,4 +672,8 @@ def _submission(seller: str, seen: Any, attested: bool) -> Submission:
         records=seen.records,
         value=seen.value,
         weight=seen.weight,
+        published=seen.published,
+        proven=seen.proven,
+        prover=None if seen.prover == _NOBODY else str(to_checksum_address(seen.prover)),
+        rewarded=seen.rewarded,
     )

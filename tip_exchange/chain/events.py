@@ -100,9 +100,86 @@ class Refunded(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forfeited(Event):
-    """Budget and bond of a silent buyer were paid away."""
+    """What the buyer lost by silence or by a false attestation was paid away."""
 
     to: str
+    amount: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplyPublished(Event):
+    """A reply that the buyer did not have is public: its bytes are ``c1 + cell``."""
+
+    seller: str
+    c1: bytes
+    cell: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplyAnswered(Event):
+    """The buyer attested the padded value of a published reply."""
+
+    seller: str
+    value: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Challenged(Event):
+    """Somebody doubts the attestation and posted ``bond``; the hash of block ``draw_block`` will draw the index."""
+
+    challenger: str
+    bond: int
+    draw_block: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrawPostponed(Event):
+    """The draw came too late; the hash of ``draw_block`` counts instead."""
+
+    draw_block: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexDrawn(Event):
+    """The key has to fit the zero block at coefficient ``index``."""
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRevealed(Event):
+    """The order's packed key is public."""
+
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplyProven(Event):
+    """The contract decrypted a reply to ``decrypted`` in place of ``attested``; false attestation if ``differs``."""
+
+    seller: str
+    prover: str
+    attested: int
+    decrypted: int
+    value: int
+    weight: int
+    differs: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rewarded(Event):
+    """Who proved the attested value of ``seller`` false was paid."""
+
+    seller: str
+    prover: str
+    amount: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BondReturned(Event):
+    """A challenger that was right got its bond back."""
+
+    challenger: str
     amount: int
 
 
@@ -115,9 +192,24 @@ EVENTS: tuple[type[Event], ...] = (
     Claimed,
     Refunded,
     Forfeited,
+    ReplyPublished,
+    ReplyAnswered,
+    Challenged,
+    DrawPostponed,
+    IndexDrawn,
+    KeyRevealed,
+    ReplyProven,
+    Rewarded,
+    BondReturned,
 )
 
-_NAMES = {"orderId": "order_id", "replyHash": "reply_hash", "padHash": "pad_hash", "dataRoot": "data_root"}
+_NAMES = {
+    "orderId": "order_id",
+    "replyHash": "reply_hash",
+    "padHash": "pad_hash",
+    "dataRoot": "data_root",
+    "drawBlock": "draw_block",
+}
 
 
 @cache

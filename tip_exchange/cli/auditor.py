@@ -1,4 +1,4 @@
-"""``tip auditor``: verify."""
+"""``tip auditor``: verify, probe."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tip_exchange.cli.options import Bytes32, Session, session_options, show
+from tip_exchange.cli.options import Address, Bytes32, Session, session_options, show
 
 if TYPE_CHECKING:
     from tip_exchange.roles.auditor import Check
@@ -55,4 +55,69 @@ def verify(session: Session, order: bytes, as_json_output: bool) -> None:
     if failed:
         for result in failed:
             click.echo(f"failed: {result.name}: {result.detail}", err=True)
+        sys.exit(1)
+
+
+@auditor.group()
+def probe() -> None:
+    """Put an order to the test with an entry whose value you know."""
+
+
+@probe.command()
+@click.argument("order", type=Bytes32())
+@click.option("--constant", type=int, help="Value to encrypt, in fixed point; drawn at random otherwise.")
+@session_options(wallet=True)
+def submit(session: Session, order: bytes, constant: int | None, as_json_output: bool) -> None:
+    """Submit a constant to ORDER as if it were a seller's reply; nobody can tell until you reveal it.
+
+    It takes one of the order's places. An order that invites sellers takes it from an invited address only.
+    """
+    from tip_exchange.roles import probe as role
+
+    known, receipt = role.submit(session.market(), session.home, session.account(), order, constant)
+    result = {
+        "constant": known,
+        "already_submitted": receipt is None,
+        "gas": receipt.gas_used if receipt else 0,
+    }
+    show(as_json_output, result, f"submitted a probe of {known} to order 0x{order.hex()}")
+
+
+@probe.command()
+@click.argument("order", type=Bytes32())
+@session_options(wallet=True, storage=False)
+def reveal(session: Session, order: bytes, as_json_output: bool) -> None:
+    """Open your probe of ORDER, with no records, so that everybody sees what the buyer made of it."""
+    from tip_exchange.roles import probe as role
+
+    account, market = session.account(), session.market()
+    receipt = role.reveal(market, session.home, account, order)
+    value = market.escrow.submission(order, account.address).value
+    result = {"value": value, "already_revealed": receipt is None, "gas": receipt.gas_used if receipt else 0}
+    show(as_json_output, result, f"revealed: the attested value opens to {value}")
+
+
+@probe.command()
+@click.argument("order", type=Bytes32())
+@click.option("--prober", type=Address(), help="Address that submitted the probe.  [default: the wallet's]")
+@session_options(wallet=True, storage=False)
+def check(session: Session, order: bytes, prober: str | None, as_json_output: bool) -> None:
+    """Say whether the buyer of ORDER attested what your probe decrypts to; exit status 1 if not.
+
+    If not, challenge (`tip seller challenge`) and prove (`tip order prove`).
+    """
+    from tip_exchange.roles import probe as role
+    from tip_exchange.roles.dispute import told
+
+    prober = prober or session.account().address
+    verdict = role.check(session.market(), session.home, prober, order)
+    if verdict.honest:
+        text = f"the attested value opens to the constant {verdict.constant}"
+    elif verdict.opened is None:
+        text = f"attested {told(verdict.attested)}, though the reply is a valid one of {verdict.constant}"
+    else:
+        text = f"the attested value opens to {verdict.opened}, not to the constant {verdict.constant}: it is false"
+    result = {"honest": verdict.honest, "constant": verdict.constant, "opened": verdict.opened}
+    show(as_json_output, result, text)
+    if not verdict.honest:
         sys.exit(1)

@@ -1,4 +1,4 @@
-"""``tip buyer``: train, open, reject, attest, scores, refund."""
+"""``tip buyer``: train, open, reject, attest, answer, respond, watch, scores, refund."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tip_exchange.cli.options import (
 )
 from tip_exchange.errors import DataError
 from tip_exchange.influence.settings import Compute, Curvature, QueryRecipe
-from tip_exchange.types import BURN_ADDRESS, MAX_SELLERS, NATIVE_COIN
+from tip_exchange.types import BURN_ADDRESS, MAX_SELLERS, NATIVE_COIN, UNAVAILABLE
 
 
 @click.group()
@@ -148,7 +148,9 @@ def _label_names(path: Path) -> list[str]:
 )
 @click.option("--background", required=True, type=_records, help="Your own training records. Stays private.")
 @click.option("--budget", required=True, type=Amount(), help="Split among the sellers by influence.")
-@click.option("--bond", required=True, type=Amount(), help="Lost, with the budget, if you never attest.")
+@click.option(
+    "--bond", required=True, type=Amount(), help="Lost by a false attestation, and, with the budget, by silence."
+)
 @click.option("--answer-fee", required=True, type=Amount(), help="For every valid answer, whatever its value.")
 @click.option("--challenge-bond", type=Amount(), default="0.1ether", show_default=True, help="What a challenger posts.")
 @click.option("--max-sellers", type=click.IntRange(1, MAX_SELLERS), default=16, show_default=True)
@@ -270,20 +272,43 @@ def reject(session: Session, order: str, seller: str, as_json_output: bool) -> N
     type=_new_file,
     help="Send nothing: write the signed attestation here, for anyone to relay.",
 )
+@click.option(
+    "--missing",
+    type=click.Choice(["refuse", "unavailable"]),
+    default="refuse",
+    show_default=True,
+    help="What to do about replies that are missing from the storage, or damaged there: refuse to attest, or attest "
+    "them UNAVAILABLE, so that their sellers may publish them on the chain (`tip buyer answer`).",
+)
 @session_options(wallet=True)
-def attest(session: Session, order: str, sign_to: Path | None, as_json_output: bool) -> None:
+def attest(
+    session: Session,
+    order: str,
+    sign_to: Path | None,
+    missing: Literal["refuse", "unavailable"],
+    as_json_output: bool,
+) -> None:
     """Decrypt the replies to ORDER (its name or id) and attest the padded values, knowing none of them."""
     from tip_exchange.files import write_atomic
     from tip_exchange.roles import buyer as role
 
-    market, account = session.market(), session.account()
+    market, account, accepted = session.market(), session.account(), missing == "unavailable"
     with progress_bar() as progress:
         if sign_to is None:
-            receipt = role.attest(market, session.home, account, order, progress)
-            result = {"already_attested": receipt is None, "gas": receipt.gas_used if receipt else 0}
-            show(as_json_output, result, "attested")
+            receipt = role.attest(market, session.home, account, order, progress, missing_unavailable=accepted)
+            identity = role.identity_of(role.order_folder(session.home, order))
+            entries = market.escrow.submissions(identity)
+            unavailable = [entry.seller for entry in entries if entry.attested == UNAVAILABLE]
+            result = {
+                "already_attested": receipt is None,
+                "unavailable": unavailable,
+                "gas": receipt.gas_used if receipt else 0,
+            }
+            lines = ["attested"]
+            lines += [f"UNAVAILABLE: {seller}; answer it if it publishes its reply" for seller in unavailable]
+            show(as_json_output, result, "\n".join(lines))
             return
-        attestation, signature = role.sign(market, session.home, account, order, progress)
+        attestation, signature = role.sign(market, session.home, account, order, progress, missing_unavailable=accepted)
     content = {
         "order_id": "0x" + attestation.order_id.hex(),
         "submissions": "0x" + attestation.submissions_hash.hex(),
@@ -292,6 +317,64 @@ def attest(session: Session, order: str, sign_to: Path | None, as_json_output: b
     }
     write_atomic(sign_to, json.dumps(content, indent=1).encode())
     show(as_json_output, content, f"signed attestation of {len(attestation.values)} values in {sign_to}")
+
+
+@buyer.command()
+@click.argument("order")
+@session_options(wallet=True)
+def answer(session: Session, order: str, as_json_output: bool) -> None:
+    """Attest the replies to ORDER that were UNAVAILABLE and that their sellers have put on the chain since.
+
+    Silence about a published reply costs what never attesting does. The bytes come from the chain.
+    """
+    from tip_exchange.roles import respond as role
+
+    answers = role.answer(session.market(), session.home, session.account(), order)
+    result = {"sellers": [seller for seller, _ in answers], "gas": sum(receipt.gas_used for _, receipt in answers)}
+    text = "\n".join(f"answered the reply of {seller}" for seller, _ in answers) or "no published reply is unanswered"
+    show(as_json_output, result, text)
+
+
+@buyer.command()
+@click.argument("order")
+@session_options(wallet=True)
+def respond(session: Session, order: str, as_json_output: bool) -> None:
+    """Show the key of ORDER after a challenge, so that the contract can decrypt; draws the index first when due.
+
+    The key makes your query public for ever. Not to show it costs budget and bond.
+    """
+    from tip_exchange.roles import respond as role
+
+    receipt = role.respond(session.market(), session.home, session.account(), order)
+    result = {"already_shown": receipt is None, "gas": receipt.gas_used if receipt else 0}
+    show(as_json_output, result, "the key is public; anyone may prove replies now (`tip order prove`)")
+
+
+@buyer.command()
+@click.argument("order")
+@click.option("--once", is_flag=True, help="Look once, do what is due, and end.")
+@click.option("--poll", type=Duration(), default="60s", show_default=True, help="Time between two looks.")
+@session_options(wallet=True)
+def watch(session: Session, order: str, once: bool, poll: int, as_json_output: bool) -> None:
+    """Stay beside ORDER until it is closed: attest, answer, show the key and take refunds, each before its deadline.
+
+    Missing replies are waited for until a quarter of the attest window is left, and are UNAVAILABLE then. A node or a
+    storage that fails is asked again; after a kill the same command goes on.
+    """
+    from tip_exchange.roles import respond as role
+
+    account = session.account()
+    with progress_bar() as progress:
+        if once:
+            seen = role.look(session.market(), session.home, account, order, progress)
+            result = {"phase": seen.phase.name, "done": seen.done, "over": seen.over}
+            show(as_json_output, result, f"{seen.phase.name}: {seen.done or 'nothing to do'}")
+            return
+
+        def report(line: str) -> None:
+            show(as_json_output, {"event": line}, line)
+
+        role.watch(session.market, session.home, account, order, poll, report, progress)
 
 
 @buyer.command()

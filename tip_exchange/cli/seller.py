@@ -1,4 +1,4 @@
-"""``tip seller``: submit, reveal, hand-over, ledger, claim."""
+"""``tip seller``: submit, publish, reveal, hand-over, challenge, ledger, claim."""
 
 from __future__ import annotations
 
@@ -105,6 +105,42 @@ def reveal(session: Session, order: bytes, as_json_output: bool) -> None:
         "gas": receipt.gas_used if receipt else 0,
     }
     show(as_json_output, result, f"revealed: value {entry.value}, weight {entry.weight}")
+
+
+@seller.command()
+@click.argument("order", type=Bytes32())
+@session_options(wallet=True, storage=False)
+def publish(session: Session, order: bytes, as_json_output: bool) -> None:
+    """Put your reply to ORDER on the chain, because the buyer attested it UNAVAILABLE; it must answer then."""
+    from tip_exchange.roles import dispute as role
+
+    receipt = role.publish(session.market(), session.home, session.account(), order)
+    result = {"already_published": receipt is None, "gas": receipt.gas_used if receipt else 0}
+    show(as_json_output, result, f"your reply to order 0x{order.hex()} is on the chain; the buyer must answer it")
+
+
+@seller.command()
+@click.argument("order", type=Bytes32())
+@session_options(wallet=True, storage=False)
+def challenge(session: Session, order: bytes, as_json_output: bool) -> None:
+    """Doubt the attestation of ORDER: post the challenge bond, so that the buyer has to show its key. Anyone may.
+
+    The bond comes back if the buyer stays silent or any value is proven false (`tip order prove`), and goes to the
+    buyer otherwise.
+    """
+    from tip_exchange.roles import dispute as role
+
+    market, account = session.market(), session.account()
+    receipt = role.challenge(market, session.home, account, order)
+    bond, challenger = market.escrow.order(order).terms.challengeBond, market.escrow.dispute(order).challenger
+    result = {
+        "challenger": challenger,
+        "bond_wei": bond,
+        "already_challenged": receipt is None,
+        "gas": receipt.gas_used if receipt else 0,
+    }
+    said = f"challenged by {challenger}, with a bond of {bond}"
+    show(as_json_output, result, f"order 0x{order.hex()} is {said}; next: `tip order draw`, `tip order prove`")
 
 
 @seller.command("hand-over")

@@ -11,24 +11,43 @@ from tip_exchange import commitments, settlement
 from tip_exchange.chain.artifact import runtime_code_matches
 from tip_exchange.chain.events import (
     Attested,
+    BondReturned,
+    Challenged,
     Claimed,
+    DrawPostponed,
     Event,
     Forfeited,
+    IndexDrawn,
+    KeyRevealed,
     OrderOpened,
     Refunded,
     Rejected,
+    ReplyAnswered,
+    ReplyProven,
+    ReplyPublished,
     Revealed,
+    Rewarded,
     Submitted,
 )
 from tip_exchange.chain.reverts import clock
-from tip_exchange.encryption.parameters import MAX_DIMENSION, MIN_WIDTH, parameter_set
+from tip_exchange.encryption.decryption import decrypt, phases
+from tip_exchange.encryption.keys import unpack
+from tip_exchange.encryption.parameters import ERROR_BOUND, MAX_DIMENSION, MIN_WIDTH, parameter_set
 from tip_exchange.encryption.query import expand_a, zero_block_hash
-from tip_exchange.encryption.wire import NO_RECORD_QUERY, Query, decode_query, decode_reply, query_bytes, query_header
+from tip_exchange.encryption.wire import (
+    NO_RECORD_QUERY,
+    Query,
+    Reply,
+    decode_query,
+    decode_reply,
+    query_bytes,
+    query_header,
+)
 from tip_exchange.errors import IntegrityError, StorageError, TipError, WireError
 from tip_exchange.roles.buyer import fetch_reply
 from tip_exchange.roles.market import Market
 from tip_exchange.roles.publication import fetch_manifest, fetch_sellers
-from tip_exchange.types import INVALID, OrderState, Phase, Submission
+from tip_exchange.types import BURN_ADDRESS, INVALID, UNAVAILABLE, Dispute, OrderState, Phase, Submission
 
 _FOREVER = 2**63
 E = TypeVar("E", bound=Event)
@@ -62,6 +81,7 @@ class Audit:
         self.order: OrderState = self.escrow.order(order_id)
         self.submissions: list[Submission] = self.escrow.submissions(order_id)
         self.events: list[Event] = self.escrow.events(order_id)
+        self.dispute: Dispute = self.escrow.dispute(order_id)
 
     @cached_property
     def query(self) -> Query:
@@ -101,6 +121,15 @@ class Audit:
         if self.order.attested:
             yield "attested values", self.attested_values
             yield "attestation signature", self.attestation_signature
+        if self.dispute.challenger is not None:
+            yield "dispute", self.dispute_marks
+        if self.of(IndexDrawn):
+            yield "index drawn", self.index_drawn
+        if self.dispute.key_revealed:
+            yield "key", self.key
+            for entry in self.submissions:
+                if not entry.rejected:
+                    yield f"decryption of {entry.seller}", partial(self.decryption, entry)
         for entry in self.submissions:
             if entry.revealed:
                 yield f"opening of {entry.seller}", partial(self.opening, entry)
@@ -187,11 +216,15 @@ class Audit:
     def event_counts(self) -> str:
         """Each event has its mark in the contract's state, and each mark its event."""
         order, terms = self.order, self.order.terms
-        marks: dict[type[Submitted | Rejected | Revealed | Claimed], list[str]] = {
+        kinds = Submitted | Rejected | Revealed | Claimed | ReplyPublished | ReplyProven | Rewarded
+        marks: dict[type[kinds], list[str]] = {
             Submitted: [entry.seller for entry in self.submissions],
             Rejected: [entry.seller for entry in self.submissions if entry.rejected],
             Revealed: [entry.seller for entry in self.submissions if entry.revealed],
             Claimed: [entry.seller for entry in self.submissions if entry.claimed],
+            ReplyPublished: [entry.seller for entry in self.submissions if entry.published],
+            ReplyProven: [entry.seller for entry in self.submissions if entry.proven],
+            Rewarded: [entry.seller for entry in self.submissions if entry.rewarded],
         }
         for kind, marked in marks.items():
             said = sorted(event.seller for event in self.of(kind))
@@ -201,8 +234,10 @@ class Audit:
         _expect(counted == listed, f"the contract counts {counted} submissions, rejections and reveals, not {listed}")
         _expect(len(self.of(Attested)) == order.attested, f"{len(self.of(Attested))} attestations are listed")
         forfeits = [(event.to, event.amount) for event in self.of(Forfeited)]
-        allowed = [] if order.attested or not self.live else [(terms.forfeitTo, terms.budget + terms.bond)]
+        lost = settlement.penalty(terms, lost=order.lost, differences=self.dispute.differences)
+        allowed = [(terms.forfeitTo if order.lost else BURN_ADDRESS, lost)] if lost else []
         _expect(forfeits in ([], allowed), f"forfeited {forfeits}, which the terms do not allow")
+        _expect(bool(forfeits) == order.forfeited, f"forfeited {forfeits}, the contract says {order.forfeited}")
         return f"{len(self.events)} events, each with its mark in the contract"
 
     @property
@@ -226,20 +261,35 @@ class Audit:
     def reply(self, entry: Submission) -> str:
         """A reply is in the storage, hashes to the committed value, and parses unless it was attested INVALID."""
         try:
-            data = fetch_reply(self.store, entry)
+            data = self.reply_bytes(entry)
         except (StorageError, IntegrityError) as error:
             if entry.rejected:
                 return "rejected, and its reply is not in the storage"
+            if entry.proven:
+                return "given to the contract, which has decrypted it; it is not in the storage"
+            if entry.attested == UNAVAILABLE:
+                return "attested UNAVAILABLE, and its reply is not in the storage"
             raise error
         if entry.rejected:
             return "rejected"
         try:
             decode_reply(data, parameter_set(self.order.terms.parameterSet))
         except WireError as error:
-            _expect(entry.attested in (None, INVALID), f"{error}, yet a value is attested for it")
+            _expect(entry.attested in (None, INVALID, UNAVAILABLE), f"{error}, yet a value is attested for it")
             return f"no valid reply ({error})"
         _expect(entry.attested != INVALID, "a valid reply, yet attested INVALID: an honest decryption cannot give that")
-        return f"{len(data)} bytes"
+        said = ", but attested UNAVAILABLE: it may have come after that" if entry.attested == UNAVAILABLE else ""
+        return f"{len(data)} bytes{said}"
+
+    def reply_bytes(self, entry: Submission) -> bytes:
+        """A committed reply, from the chain if it was published there, else from the storage."""
+        for event in self.of(ReplyPublished):
+            if event.seller == entry.seller:
+                reply = event.c1 + event.cell
+                published = commitments.reply_commitment(reply)
+                commitments.check(f"published reply of {entry.seller}", entry.reply_hash, published)
+                return reply
+        return fetch_reply(self.store, entry)
 
     def attested_values(self) -> str:
         """What the contract stores for each seller is what the attestation said."""
@@ -248,13 +298,100 @@ class Audit:
         commitments.check("submissions attested to", self.order.submissions_hash, event.submissions)
         _expect(len(values) == len(self.submissions), f"{len(values)} values for {len(self.submissions)} sellers")
         for value, entry in zip(values, self.submissions, strict=True):
-            _expect(
-                value == entry.attested,
-                f"value of {entry.seller}: the contract stores {entry.attested}, the attestation said {value}",
-            )
-            _expect(value < settlement.T or value == INVALID, f"value of {entry.seller} is {value}, out of range")
+            sound = value < settlement.T or value in (INVALID, UNAVAILABLE)
+            _expect(sound, f"value of {entry.seller} is {value}, out of range")
             _expect(not entry.rejected or value == INVALID, f"{entry.seller} was rejected, yet has a value")
-        return f"{len(values)} values as attested"
+            answers = [event.value for event in self.of(ReplyAnswered) if event.seller == entry.seller]
+            may_answer = entry.published and value == UNAVAILABLE and len(answers) < 2
+            _expect(not answers or may_answer, f"{entry.seller}: answers {answers} to what nobody had asked")
+            proofs = [event for event in self.of(ReplyProven) if event.seller == entry.seller]
+            before = self.before_proof(entry)
+            _expect(all(event.attested == before for event in proofs), f"{entry.seller}: proven against another value")
+            now = proofs[-1].decrypted if proofs else before
+            _expect(
+                now == entry.attested,
+                f"value of {entry.seller}: the contract stores {entry.attested}, the attestation said {now}",
+            )
+        said = f"{len(values)} values as attested"
+        changed = len(self.of(ReplyAnswered)), len(self.of(ReplyProven))
+        return f"{said}, {changed[0]} answered since, {changed[1]} decrypted by the contract" if any(changed) else said
+
+    def before_proof(self, entry: Submission) -> int | None:
+        """The padded value that counted before any proof: attested, or answered since."""
+        answers = [event.value for event in self.of(ReplyAnswered) if event.seller == entry.seller]
+        attestations = self.of(Attested)
+        if not attestations or entry.index >= len(attestations[0].values):
+            return None
+        return answers[-1] if answers else attestations[0].values[entry.index]
+
+    def dispute_marks(self) -> str:
+        """Bond, proofs and rewards of the dispute are what the terms and the events say."""
+        terms, dispute = self.order.terms, self.dispute
+        challenge = self.one(Challenged)
+        bonds = challenge.challenger, challenge.bond
+        _expect(bonds == (dispute.challenger, terms.challengeBond), f"challenged by {bonds[0]} with {bonds[1]}")
+        proofs = self.of(ReplyProven)
+        for event in proofs:
+            differs = event.attested not in (event.decrypted, UNAVAILABLE)
+            _expect(event.differs == differs, f"the proof of {event.seller} says differs: {event.differs}")
+        false = {event.seller: event.prover for event in proofs if event.differs}
+        marked = {entry.seller: entry.prover for entry in self.submissions if entry.prover is not None}
+        _expect(marked == false, f"proven false are {sorted(false)}, the contract says {sorted(marked)}")
+        _expect(dispute.differences == len(false), f"the contract counts {dispute.differences} differences")
+        reward = settlement.reward(terms.bond, len(false))
+        for paid in self.of(Rewarded):
+            due = (false.get(paid.seller), reward)
+            _expect((paid.prover, paid.amount) == due, f"reward {paid.amount} to {paid.prover}, due is {due}")
+        _expect(dispute.rewards_paid == len(self.of(Rewarded)), f"the contract counts {dispute.rewards_paid} rewards")
+        right = bool(false) or (self.order.lost and not dispute.key_revealed)
+        returned = [(event.challenger, event.amount) for event in self.of(BondReturned)]
+        _expect(returned in ([], [bonds] if right else []), f"returned {returned} to a challenger, right: {right}")
+        _expect(dispute.bond_returned == bool(returned), "the bond's return has no event, or no mark")
+        return f"challenged by {bonds[0]}, {len(proofs)} replies decrypted by the contract, {len(false)} values false"
+
+    def index_drawn(self) -> str:
+        """The index follows from the hash of the last block named for the draw."""
+        named = [event.draw_block for event in self.events if isinstance(event, Challenged | DrawPostponed)][-1]
+        block_hash = self.escrow.block_hash(named)
+        digest = commitments.keccak(block_hash + self.order.order_id)
+        index = int.from_bytes(digest) % parameter_set(self.order.terms.parameterSet).N
+        drawn = self.one(IndexDrawn).index
+        _expect(drawn == self.dispute.index == index, f"drawn {drawn}, the hash of block {named} gives {index}")
+        return f"{index}, from the hash of block {named}"
+
+    def key(self) -> str:
+        """The public key is the committed one, and small on the zero block at the index drawn."""
+        key, index = self.one(KeyRevealed).key, self.dispute.index
+        commitments.check("key", self.order.terms.keyHash, commitments.keccak(key))
+        _expect(index is not None, "a key was shown before an index was drawn")
+        parameters, block = self.query.parameters, self.query.zero_blocks[0]
+        a, place = expand_a(block, parameters)[0], index or 0
+        reply = Reply(a, block.b[0][place : place + 1])
+        (phase,) = phases(reply, unpack(key, parameters), parameters, place + 1)
+        small = min(phase, parameters.q0 - phase) <= ERROR_BOUND
+        _expect(small, f"the phase at index {place} is {phase}, not within {ERROR_BOUND} of 0")
+        return f"hash as committed, and the zero block decrypts to zero at index {place}"
+
+    def decryption(self, entry: Submission) -> str:
+        """What the public key makes of a reply is the value that counts, and what the contract has decrypted."""
+        parameters = parameter_set(self.order.terms.parameterSet)
+        try:
+            reply = self.reply_bytes(entry)
+        except (StorageError, IntegrityError) as error:
+            _expect(entry.proven or entry.attested == UNAVAILABLE, f"cannot be checked: {error}")
+            return "decrypted by the contract" if entry.proven else "UNAVAILABLE"
+        value = decrypt(reply, unpack(self.one(KeyRevealed).key, parameters), parameters)
+        for event in self.of(ReplyProven):
+            if event.seller == entry.seller:
+                _expect(event.decrypted == value, f"the contract decrypted {event.decrypted}, this key gives {value}")
+        if entry.attested == UNAVAILABLE:
+            return f"decrypts to {value}, counted as UNAVAILABLE because nobody has proven it"
+        _expect(
+            entry.attested == value,
+            f"decrypts to {value}, but {entry.attested} counts; `tip order prove` corrects it until "
+            f"{clock(self.order.prove_until)}",
+        )
+        return f"{value}, {'decrypted by the contract' if entry.proven else 'as attested'}"
 
     def attestation_signature(self) -> str:
         """The buyer sent the attestation, or signed it for whoever relayed it."""
@@ -269,23 +406,28 @@ class Audit:
         terms, order_id = self.order.terms, self.order.order_id
         opened = commitments.pad_commitment(order_id, entry.seller, event.pad, event.records, event.salt)
         commitments.check("pad", entry.pad_hash, opened)
-        value = settlement.opened_value(entry.attested, event.pad) if entry.attested is not None else 0
-        weight = settlement.weight(
-            value,
-            event.records,
-            value_cap=terms.valueCap,
-            records_cap=terms.recordsCap,
-            min_records=terms.minRecords,
-        )
-        for what, recomputed, event_says, stored in (
-            ("value", value, event.value, entry.value),
-            ("weight", weight, event.weight, entry.weight),
-            ("records", event.records, event.records, entry.records),
-        ):
-            _expect(
-                recomputed == event_says == stored,
-                f"{what}: recomputed {recomputed}, announced {event_says}, stored {stored}",
+
+        def weighed(padded: int | None) -> tuple[int, int, int]:
+            value = settlement.opened_value(padded, event.pad) if padded is not None else 0
+            weight = settlement.weight(
+                value,
+                event.records,
+                value_cap=terms.valueCap,
+                records_cap=terms.recordsCap,
+                min_records=terms.minRecords,
             )
+            return value, event.records, weight
+
+        announced = event.value, event.records, event.weight
+        revealed = weighed(self.before_proof(entry))
+        _expect(announced == revealed, f"value, records, weight: recomputed {revealed}, announced {announced}")
+        value, _, weight = counted = weighed(entry.attested)
+        for proof in self.of(ReplyProven):
+            if proof.seller == entry.seller:
+                said = proof.value, event.records, proof.weight
+                _expect(said == counted, f"value, records, weight: recomputed {counted}, proven {said}")
+        stored = entry.value, entry.records, entry.weight
+        _expect(stored == counted, f"value, records, weight: recomputed {counted}, stored {stored}")
         return f"value {value}, {event.records} records, weight {weight}"
 
     def total_weight(self) -> str:
@@ -299,7 +441,7 @@ class Audit:
         terms = self.order.terms
         share = settlement.payout(terms.budget, entry.weight, sum(one.weight for one in self.submissions))
         earned = entry.revealed and not entry.rejected and entry.records >= terms.minRecords
-        return share if self.order.attested else 0, terms.answerFee if earned else 0
+        return 0 if self.order.lost else share, terms.answerFee if earned else 0
 
     def payout(self, entry: Submission) -> str:
         """A claim paid exactly what the settlement reference says, and once."""
@@ -310,54 +452,111 @@ class Audit:
         return f"{owed[0]} + fee {owed[1]}, {'claimed' if paid else 'not claimed yet'}"
 
     def money(self) -> str:
-        """The deposit is what was paid, refunded, forfeited and is still held; the buyer took no more than its due."""
+        """All that came in is what was paid out and is still held; the buyer took no more than its due."""
         terms, escrow = self.order.terms, self.escrow
+        deposit = terms.deposit + sum(event.bond for event in self.of(Challenged))
         paid = sum(event.payout + event.fee for event in self.of(Claimed))
         refunded = sum(event.amount for event in self.of(Refunded))
         forfeited = sum(event.amount for event in self.of(Forfeited))
+        rewarded = sum(event.amount for event in self.of(Rewarded))
+        returned = sum(event.amount for event in self.of(BondReturned))
         held = self.order.held
-        _expect(
-            terms.deposit == paid + refunded + forfeited + held,
-            f"deposit {terms.deposit} is not paid {paid} + refunded {refunded} + forfeited {forfeited} + held {held}",
-        )
+        said = f"paid {paid}, refunded {refunded}, forfeited {forfeited}"
+        if self.dispute.challenger is not None:
+            said += f", rewarded {rewarded}, returned {returned}"
+        said += f", held {held}"
+        spent = paid + refunded + forfeited + rewarded + returned + held
+        _expect(deposit == spent, f"what came in, {deposit}, is not {said}")
         limit = settlement.refund_limit(
             terms,
             closed=self.order.phase == Phase.CLOSED,
-            attested=self.order.attested,
-            live=self.live,
+            lost=self.order.lost,
             total_weight=sum(entry.weight for entry in self.submissions),
             fees_earned=sum(self.owed(entry)[1] > 0 for entry in self.submissions),
             paid=paid,
+            challenged=self.dispute.challenger is not None,
+            differences=self.dispute.differences,
         )
         _expect(refunded <= limit, f"the buyer took {refunded} back, at most {limit} is due to it by now")
         balance, liabilities = escrow.balance(terms.token), escrow.liabilities(terms.token)
         _expect(balance >= liabilities, f"the contract holds {balance} but owes {liabilities}")
-        return f"paid {paid}, refunded {refunded}, forfeited {forfeited}, held {held}"
+        return said
+
+    def times(self) -> dict[str, int]:
+        """Every time of the order that is fixed by now, from the terms and the events alone; ``lost`` when it was."""
+        order, terms, now = self.order, self.order.terms, self.escrow.now()
+        window = terms.challengeWindow
+        times = {"submit_until": order.opened_at + terms.submitWindow}
+        times["attest_until"] = times["submit_until"] + terms.attestWindow
+        attestations = self.of(Attested)
+        if not attestations:
+            if not self.live or now < times["attest_until"]:
+                return times
+            times["reveal_from"] = times["lost"] = times["attest_until"]
+        else:
+            times["attested"] = times["reveal_from"] = attestations[0].timestamp
+            if UNAVAILABLE in attestations[0].values:
+                publish_until = times["publish_until"] = times["attested"] + window
+                times["answer_until"] = publish_until + window
+                answers = [event.timestamp for event in self.of(ReplyAnswered)]
+                times["reveal_from"] = max([publish_until, *answers])
+                if len(answers) < len(self.of(ReplyPublished)):
+                    times["reveal_from"] = times["lost"] = times["answer_until"]
+                if now < times["reveal_from"]:
+                    times.pop("lost", None)
+                    del times["reveal_from"]
+                    return times
+        times["reveal_until"] = times["claim_from"] = times["reveal_from"] + terms.revealWindow
+        if "lost" not in times:
+            times["challenge_until"] = times["claim_from"] = times["reveal_until"] + window
+            for challenge in self.of(Challenged):
+                times["challenged"] = challenge.timestamp
+                times["respond_until"] = times["claim_from"] = challenge.timestamp + window
+            for key in self.of(KeyRevealed):
+                times["key"] = key.timestamp
+                times["prove_until"] = times["claim_from"] = key.timestamp + window
+            if "challenged" in times and "key" not in times and now >= times["respond_until"]:
+                times["lost"] = times["respond_until"]
+        times["claim_until"] = times["claim_from"] + terms.claimWindow
+        return times
 
     def timeline(self) -> str:
-        """Every event lies in its half-open window."""
-        order, terms = self.order, self.order.terms
-        attested = [event.timestamp for event in self.of(Attested)]
-        submit_until = order.opened_at + terms.submitWindow
-        attest_until = submit_until + terms.attestWindow
-        reveal_from = attested[0] if attested else attest_until
-        reveal_until = reveal_from + terms.revealWindow
-        claim_from = reveal_until + (terms.challengeWindow if attested else 0)
-        computed: tuple[int, ...] = (submit_until, attest_until)
-        stored: tuple[int, ...] = (order.submit_until, order.attest_until)
-        if attested or order.reveal_from:
-            computed += (reveal_from, reveal_until, claim_from, claim_from + terms.claimWindow)
-            stored += (order.reveal_from, order.reveal_until, order.claim_from, order.claim_until)
-        _expect(stored == computed, f"the contract's times {stored} are not those of the terms {computed}")
+        """The contract's times follow from terms and events, and every event lies in its half-open window."""
+        order, times = self.order, self.times()
+        for name in ("submit_until", "attest_until", "reveal_from", "reveal_until", "claim_from", "claim_until"):
+            stored, computed = getattr(order, name), times.get(name, 0)
+            _expect(stored == computed, f"the contract's {name} is {stored}, by terms and events it is {computed}")
+        for name in ("publish_until", "answer_until", "challenge_until", "respond_until", "prove_until"):
+            stored = getattr(order, name)  # 0 again when it no longer matters
+            _expect(stored in (0, times.get(name)), f"the contract's {name} is {stored}, not {times.get(name)}")
+        _expect(order.lost == ("lost" in times), f"the contract says lost: {order.lost}, the events do not")
+        nothing = (_FOREVER, 0)
+
+        def window(start: str, end: str) -> tuple[int, int]:
+            return (times[start], times[end]) if start in times and end in times else nothing
+
+        responding = nothing
+        if "challenged" in times:
+            responding = times["challenged"], times["challenged"] + order.terms.challengeWindow
+        due = times.get("claim_from", _FOREVER)
         windows: dict[type[Event], tuple[int, int]] = {
             OrderOpened: (order.opened_at, order.opened_at + 1),
-            Submitted: (order.opened_at, submit_until),
-            Rejected: (order.opened_at, reveal_from + 1),
-            Attested: (submit_until, attest_until),
-            Revealed: (reveal_from, reveal_until),
-            Claimed: (claim_from, claim_from + terms.claimWindow),
-            Refunded: (claim_from if self.live else submit_until, _FOREVER),
-            Forfeited: (attest_until, _FOREVER),
+            Submitted: (order.opened_at, times["submit_until"]),
+            Rejected: (order.opened_at, times.get("attested", times["attest_until"]) + 1),
+            Attested: (times["submit_until"], times["attest_until"]),
+            ReplyPublished: window("attested", "publish_until"),
+            ReplyAnswered: window("attested", "answer_until"),
+            Revealed: window("reveal_from", "reveal_until"),
+            Challenged: window("reveal_until", "challenge_until"),
+            DrawPostponed: responding,
+            IndexDrawn: responding,
+            KeyRevealed: responding,
+            ReplyProven: window("key", "prove_until"),
+            Claimed: window("claim_from", "claim_until"),
+            Refunded: (due if self.live else times["submit_until"], _FOREVER),
+            Forfeited: (times.get("lost", due), _FOREVER),
+            Rewarded: (due, _FOREVER),
+            BondReturned: (due, _FOREVER),
         }
         for event in self.events:
             start, end = windows[type(event)]
@@ -379,6 +578,7 @@ class Audit:
                 "payout_wei": self.owed(entry)[0],
                 "fee_wei": self.owed(entry)[1],
                 "claimed": entry.claimed,
+                "proven": entry.proven,
             }
             for entry in self.submissions
         ]

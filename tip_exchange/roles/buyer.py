@@ -45,7 +45,7 @@ from tip_exchange.influence.settings import Compute, QueryRecipe
 from tip_exchange.roles.market import Market, Progress, require_phase, scores_context
 from tip_exchange.roles.publication import manifest, publish_model, read_model_records
 from tip_exchange.storage import BlobStore
-from tip_exchange.types import CLIP_NORM_SCALE, INVALID, Phase, Submission, Terms
+from tip_exchange.types import CLIP_NORM_SCALE, INVALID, UNAVAILABLE, Phase, Submission, Terms
 
 REPLY_LIMIT = 2**20
 """Most bytes of a committed reply that are read: more than a valid one has, so that junk can be attested INVALID."""
@@ -309,25 +309,32 @@ def _terms_of(state: dict[str, Any]) -> Terms:
 def reject(market: Market, home: Path, account: LocalAccount, order: str, seller: str) -> Receipt | None:
     """Turn ``seller`` away before any value is known; None when it was rejected already."""
     folder = order_folder(home, order)
-    identity = _identity(folder)
+    identity = identity_of(folder)
     with held(folder):
         if market.escrow.submission(identity, seller).rejected:
             return None
         return market.escrow.reject(account, Journal(home / "journal"), identity, seller)
 
 
-def prepare_attestation(market: Market, home: Path, order: str, progress: Progress) -> Attestation:
+def prepare_attestation(
+    market: Market, home: Path, order: str, progress: Progress, *, missing_unavailable: bool = False
+) -> Attestation:
     """Decrypt every live reply and write the attestation down before anybody sees it.
 
     A reply that is no valid wire object is attested INVALID; so is a rejected seller's entry.
 
+    Args:
+        market, home, order, progress: what, where, which order.
+        missing_unavailable: attest UNAVAILABLE for replies that are missing from the storage, or damaged there; their
+            sellers may then publish them on the chain, and :func:`~tip_exchange.roles.respond.answer` answers them.
+
     Raises:
         StateError: the order is in another phase.
-        StorageError, IntegrityError: a reply is missing or is not the committed one, naming the seller; reject that
-            seller or wait for it to publish, then run this again.
+        StorageError, IntegrityError: a reply is missing or is not the committed one, naming the seller; wait for it,
+            reject that seller, or attest UNAVAILABLE.
     """
     folder = order_folder(home, order)
-    identity = _identity(folder)
+    identity = identity_of(folder)
     state = market.escrow.order(identity)
     require_phase(state, Phase.ATTESTING)
     path = folder / "attestation.json"
@@ -335,7 +342,8 @@ def prepare_attestation(market: Market, home: Path, order: str, progress: Progre
     rejected = [submission.index for submission in submissions if submission.rejected]
     if path.exists():
         saved = read_state(path)
-        if saved["submissions"] == state.submissions_hash.hex() and saved["rejected"] == rejected:
+        same = saved["submissions"] == state.submissions_hash.hex() and saved["rejected"] == rejected
+        if same and UNAVAILABLE not in saved["values"]:  # else a reply may have come meanwhile
             return Attestation(identity, state.submissions_hash, tuple(saved["values"]))
     parameters = parameter_set(state.terms.parameterSet)
     key = unpack((folder / "secret_key.bin").read_bytes(), parameters)
@@ -344,8 +352,13 @@ def prepare_attestation(market: Market, home: Path, order: str, progress: Progre
         progress("decrypting", done, len(submissions))
         if submission.rejected:
             values.append(INVALID)
-        else:
+            continue
+        try:
             values.append(decrypt(fetch_reply(market.store, submission), key, parameters))
+        except (StorageError, IntegrityError):
+            if not missing_unavailable:
+                raise
+            values.append(UNAVAILABLE)
     progress("decrypting", len(submissions), len(submissions))
     saved = {"submissions": state.submissions_hash.hex(), "rejected": rejected, "values": values}
     write_atomic(path, canonical_json(saved))
@@ -362,17 +375,30 @@ def fetch_reply(store: BlobStore, submission: Submission) -> bytes:
         return store.get(submission.reply_hash, limit=REPLY_LIMIT, commitment=reply_commitment)
     except (StorageError, IntegrityError) as error:
         raise type(error)(
-            f"reply of seller {submission.seller}: {error}; ask the seller to run submit again, or reject it"
+            f"reply of seller {submission.seller}: {error}; ask the seller to run submit again, reject it, or attest "
+            "UNAVAILABLE (`tip buyer attest --missing unavailable`)"
         ) from error
 
 
-def attest(market: Market, home: Path, account: LocalAccount, order: str, progress: Progress) -> Receipt | None:
-    """Attest by a transaction of the buyer; None when the order was attested already."""
+def attest(
+    market: Market,
+    home: Path,
+    account: LocalAccount,
+    order: str,
+    progress: Progress,
+    *,
+    missing_unavailable: bool = False,
+) -> Receipt | None:
+    """Attest by a transaction of the buyer; None when the order was attested already.
+
+    Raises:
+        StateError, StorageError, IntegrityError: as :func:`prepare_attestation` does.
+    """
     folder = order_folder(home, order)
     with held(folder):
-        if market.escrow.order(_identity(folder)).attested:
+        if market.escrow.order(identity_of(folder)).attested:
             return None
-        attestation = prepare_attestation(market, home, order, progress)
+        attestation = prepare_attestation(market, home, order, progress, missing_unavailable=missing_unavailable)
         journal = Journal(home / "journal")
         return market.escrow.attest(
             account, journal, attestation.order_id, attestation.submissions_hash, list(attestation.values)
@@ -380,11 +406,17 @@ def attest(market: Market, home: Path, account: LocalAccount, order: str, progre
 
 
 def sign(
-    market: Market, home: Path, account: LocalAccount, order: str, progress: Progress
+    market: Market,
+    home: Path,
+    account: LocalAccount,
+    order: str,
+    progress: Progress,
+    *,
+    missing_unavailable: bool = False,
 ) -> tuple[Attestation, bytes]:
     """The attestation and its EIP-712 signature, for anyone to relay."""
     with held(order_folder(home, order)):
-        attestation = prepare_attestation(market, home, order, progress)
+        attestation = prepare_attestation(market, home, order, progress, missing_unavailable=missing_unavailable)
     signature = sign_attestation(
         account,
         market.escrow.chain_id,
@@ -420,7 +452,7 @@ def collect_scores(market: Market, home: Path, order: str, progress: Progress) -
         StorageError: the storage cannot be reached.
     """
     folder = order_folder(home, order)
-    state, identity = read_state(folder / "order.json"), _identity(folder)
+    state, identity = read_state(folder / "order.json"), identity_of(folder)
     record_query = folder / "record_query.bin"
     if not record_query.exists():
         raise StateError(f"order {order} asked for no record scores; open one with --record-scores")
@@ -470,13 +502,14 @@ def refund(market: Market, home: Path, account: LocalAccount, order: str) -> tup
     """
     folder = order_folder(home, order)
     with held(folder):
-        receipt = market.escrow.refund(account, Journal(home / "journal"), _identity(folder))
-    events = market.escrow.events(_identity(folder))
+        receipt = market.escrow.refund(account, Journal(home / "journal"), identity_of(folder))
+    events = market.escrow.events(identity_of(folder))
     amount = sum(
         event.amount for event in events if isinstance(event, Refunded) and event.transaction == receipt.transaction
     )
     return receipt, amount
 
 
-def _identity(folder: Path) -> bytes:
+def identity_of(folder: Path) -> bytes:
+    """Id of the order that an :func:`order_folder` is of."""
     return bytes.fromhex(read_state(folder / "order.json")["order_id"][2:])

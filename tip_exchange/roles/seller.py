@@ -114,7 +114,7 @@ def submit(
             raise StateError(f"order 0x{order_id.hex()} was answered with other records; an order is answered once")
         if not submitted:
             require_phase(order, Phase.SUBMITTING)
-        proof = _invitation(market, order.terms, account.address)
+        proof = invitation(market, order.terms, account.address)
         if state is None:
             state = _prepare(
                 market,
@@ -278,7 +278,12 @@ def _transforms(home: Path, query: Query, records: int, key: dict[str, Any]) -> 
     return folder / name if make_room(folder, name, size, TRANSFORM_BYTES) else None
 
 
-def _invitation(market: Market, terms: Terms, seller: str) -> list[bytes]:
+def invitation(market: Market, terms: Terms, seller: str) -> list[bytes]:
+    """Proof that ``seller`` is on the order's allow-list; empty for an order open to all.
+
+    Raises:
+        InputError: it is not.
+    """
     if terms.sellersRoot == bytes(32):
         return []
     invited = fetch_sellers(market.store, terms.sellersRoot)

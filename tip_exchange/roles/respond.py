@@ -1,0 +1,207 @@
+"""The buyer in a dispute: answers published replies, shows its key, and watches over an order so that it is in time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tip_exchange.chain.events import ReplyPublished
+from tip_exchange.chain.reverts import clock
+from tip_exchange.chain.transactions import Journal, Receipt
+from tip_exchange.chain.wallets import LocalAccount
+from tip_exchange.commitments import check, merkle_proof, reply_commitment
+from tip_exchange.encryption.decryption import decrypt
+from tip_exchange.encryption.keys import unpack
+from tip_exchange.encryption.parameters import parameter_set
+from tip_exchange.encryption.wire import CELL_BYTES, encode_cells, map_query
+from tip_exchange.errors import (
+    ChainError,
+    ConnectionFailed,
+    ContractRevert,
+    InsufficientFunds,
+    IntegrityError,
+    StorageError,
+    WrongChain,
+)
+from tip_exchange.files import held, read_state
+from tip_exchange.roles import buyer
+from tip_exchange.roles.dispute import draw
+from tip_exchange.roles.market import Market, Progress, require_phase
+from tip_exchange.types import UNAVAILABLE, OrderState, Phase
+
+
+def answer(market: Market, home: Path, account: LocalAccount, order: str) -> list[tuple[str, Receipt]]:
+    """Attest the padded value of every published reply not answered yet, from the bytes on the chain.
+
+    Returns:
+        Seller and receipt of each answer; empty when nothing was unanswered.
+
+    Raises:
+        StateError: this home has no such order.
+        IntegrityError: the node shows other bytes than those committed; use another node.
+    """
+    folder = buyer.order_folder(home, order)
+    identity = buyer.identity_of(folder)
+    with held(folder):
+        state = market.escrow.order(identity)
+        waiting = [
+            entry
+            for entry in market.escrow.submissions(identity)
+            if entry.published and entry.attested == UNAVAILABLE and not entry.proven
+        ]
+        if not waiting:
+            return []
+        if state.phase != Phase.PUBLISHING:
+            require_phase(state, Phase.ANSWERING)
+        published = {
+            event.seller: event.c1 + event.cell
+            for event in market.escrow.events(identity)
+            if isinstance(event, ReplyPublished)
+        }
+        parameters = parameter_set(state.terms.parameterSet)
+        key = unpack((folder / "secret_key.bin").read_bytes(), parameters)
+        answers = []
+        for entry in waiting:
+            reply = published.get(entry.seller, b"")
+            check(f"published reply of seller {entry.seller}", entry.reply_hash, reply_commitment(reply))
+            value = decrypt(reply, key, parameters)
+            journal = Journal(home / "journal")
+            answers.append((entry.seller, market.escrow.answer_reply(account, journal, identity, entry.seller, value)))
+        return answers
+
+
+def respond(market: Market, home: Path, account: LocalAccount, order: str) -> Receipt | None:
+    """Show the order's key after a challenge, drawing the index first if nobody has; None when the key is shown.
+
+    The key, and with it the query, is public from then on, for everybody and for ever.
+
+    Raises:
+        StateError: this home has no such order, or nobody has challenged it.
+        ContractRevert: the key does not fit, or the time is over.
+    """
+    from tip_exchange.encryption.query import expand_a  # SEAL takes a second to load, and only this step needs it
+
+    folder = buyer.order_folder(home, order)
+    identity = buyer.identity_of(folder)
+    with held(folder):
+        dispute = market.escrow.dispute(identity)
+        if dispute.key_revealed:
+            return None
+        state = market.escrow.order(identity)
+        require_phase(state, Phase.RESPONDING)
+        index = draw(market, home, account, identity)
+        parameters = parameter_set(state.terms.parameterSet)
+        query = map_query(folder / "query.bin", parameters, read_state(folder / "order.json")["dimension"])
+        block, width = query.zero_blocks[0], CELL_BYTES[0]
+        cells = encode_cells(block.b[0], width)
+        leaves = [cells[start : start + width] for start in range(0, len(cells), width)]
+        return market.escrow.reveal_key(
+            account,
+            Journal(home / "journal"),
+            identity,
+            (folder / "secret_key.bin").read_bytes(),
+            encode_cells(expand_a(block, parameters)[0], width),
+            leaves[index],
+            merkle_proof(leaves, index),
+        )
+
+
+LATEST_PART = 4
+"""A watcher waits for missing replies until a quarter of Attesting is left, and attests UNAVAILABLE then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What one look at an order led to: its phase, what was done ("" for nothing), and whether all is over."""
+
+    phase: Phase
+    done: str
+    over: bool
+
+
+def look(market: Market, home: Path, account: LocalAccount, order: str, progress: Progress) -> Watched:
+    """Do what the order asks of its buyer now, if anything.
+
+    Attests once submissions are over (waiting a while for missing replies), answers published replies, shows the key
+    to a challenge, and takes refunds.
+
+    Raises:
+        TipError: as the steps do.
+    """
+    identity = buyer.identity_of(buyer.order_folder(home, order))
+    state = market.escrow.order(identity)
+    done, over = "", False
+    if state.phase == Phase.ATTESTING:
+        done = _attest_in_time(market, home, account, order, state, progress)
+    elif state.phase in (Phase.PUBLISHING, Phase.ANSWERING):
+        answers = answer(market, home, account, order)
+        done = "answered " + ", ".join(seller for seller, _ in answers) if answers else ""
+    elif state.phase == Phase.RESPONDING:
+        done = "showed the key" if respond(market, home, account, order) else ""
+    elif state.phase in (Phase.CLAIMING, Phase.CLOSED):
+        try:
+            receipt, amount = buyer.refund(market, home, account, order)
+            done = "" if receipt.resumed else f"took back {amount}"
+        except ContractRevert as revert:
+            if revert.error != "NothingToRefund":
+                raise
+        over = state.phase == Phase.CLOSED
+    return Watched(state.phase, done, over)
+
+
+def _attest_in_time(
+    market: Market, home: Path, account: LocalAccount, order: str, state: OrderState, progress: Progress
+) -> str:
+    latest = state.attest_until - state.terms.attestWindow // LATEST_PART
+    overdue = market.escrow.now() >= latest
+    try:
+        receipt = buyer.attest(market, home, account, order, progress, missing_unavailable=overdue)
+    except (StorageError, IntegrityError) as error:
+        return f"waits until {clock(latest)} for a missing reply: {error}"
+    missing = [e.seller for e in market.escrow.submissions(state.order_id) if e.attested == UNAVAILABLE]
+    said = "attested" + (f", with no reply of {', '.join(missing)} (UNAVAILABLE)" if missing else "")
+    return said if receipt else ""
+
+
+def watch(
+    market: Callable[[], Market],
+    home: Path,
+    account: LocalAccount,
+    order: str,
+    poll: float,
+    report: Callable[[str], None],
+    progress: Progress,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Look every ``poll`` seconds until the order is closed and paid back; a node or storage that fails is asked again.
+
+    Args:
+        market: opens the escrow and the storage; called again after a failure.
+        home, account, order, progress: where, by whom, for which order.
+        poll: seconds between looks; far shorter than the order's windows.
+        report: told of everything done, and of every failure, once.
+        sleep: waits.
+
+    Raises:
+        StateError, InsufficientFunds, WrongChain: what waiting does not mend.
+    """
+    said = ""
+    opened: Market | None = None
+    while True:
+        try:
+            opened = opened or market()
+            seen = look(opened, home, account, order, progress)
+        except (InsufficientFunds, WrongChain):
+            raise
+        except (ConnectionFailed, ChainError, StorageError, IntegrityError) as error:
+            line, over, opened = f"will try again: {error}", False, None
+        else:
+            line, over = seen.done and f"{seen.phase.name.capitalize()}: {seen.done}", seen.over
+        if line and line != said:
+            report(line)
+        said = line
+        if over:
+            return
+        sleep(poll)
