@@ -16,10 +16,13 @@ from tip_exchange.chain.transactions import Journal
 from tip_exchange.cli.options import Session
 from tip_exchange.commitments import pad_commitment, reply_commitment
 from tip_exchange.encryption.parameters import WIDE
+from tip_exchange.errors import ConnectionFailed, StateError
 from tip_exchange.influence import valuation
 from tip_exchange.influence.settings import Compute, QueryRecipe
 from tip_exchange.roles import buyer as buyer_role
 from tip_exchange.roles.buyer import Offer, open_order
+from tip_exchange.roles.market import Market
+from tip_exchange.roles.respond import watch
 from tip_exchange.types import BURN_ADDRESS, INVALID, NATIVE_COIN, UNAVAILABLE
 
 ETHER = 10**18
@@ -320,6 +323,33 @@ def test_a_watcher_does_all_that_an_order_asks_of_its_buyer(order: Exchange) -> 
     assert watched.status == 0, watched.err
     assert "took back" in watched.out
     assert show(order)["held"] == 0
+
+
+class Enough(Exception):
+    """Ends a watch."""
+
+
+def test_a_watcher_asks_a_failing_node_again_and_resumes(order: Exchange) -> None:
+    own = session(order, "buyer")
+    turns, said = [0], []
+
+    def market() -> Market:
+        if turns[0] < 2:
+            raise ConnectionFailed("the node hangs")
+        return own.market()
+
+    def sleep(seconds: float) -> None:
+        assert seconds == 5
+        turns[0] += 1
+        if turns[0] == 4:
+            raise Enough
+
+    with pytest.raises(Enough):
+        watch(market, own.home, own.account(), "order", 5, said.append, lambda what, done, total: None, sleep)
+    assert said == ["will try again: the node hangs", "Attesting: attested"]
+    assert show(order)["phase"] == "REVEALING"
+    with pytest.raises(StateError, match="holds no order"):
+        watch(own.market, own.home, own.account(), "none", 5, said.append, lambda what, done, total: None, sleep)
 
 
 KILLED: list[tuple[str, list[str]]] = [
