@@ -16,7 +16,7 @@ from tip_exchange.chain.transactions import Journal
 from tip_exchange.cli.options import Session
 from tip_exchange.commitments import pad_commitment, reply_commitment
 from tip_exchange.encryption.parameters import WIDE
-from tip_exchange.errors import ConnectionFailed, StateError
+from tip_exchange.errors import ConnectionFailed, FolderHeld, StateError
 from tip_exchange.influence import valuation
 from tip_exchange.influence.settings import Compute, QueryRecipe
 from tip_exchange.roles import buyer as buyer_role
@@ -325,6 +325,24 @@ def test_a_watcher_does_all_that_an_order_asks_of_its_buyer(order: Exchange) -> 
     assert show(order)["held"] == 0
 
 
+def test_a_seller_that_refuses_its_money_holds_up_nobody(order: Exchange) -> None:
+    """A contract wallet without a way to receive coin, as which the seller's account is made to behave."""
+    attest(order)
+    reveal(order)
+    order.rpc("anvil_setCode", order.wallets["lab"], "0x60006000fd")
+    before = balances(order)
+    order.advance("1d")
+    payments = order.tip("operator", "order", "settle", order.order)["payments"]
+    assert [row["to"] for row in payments if row["refused"]] == [order.wallets["lab"]]
+    assert gained(order, before, "clinic") >= FEE
+    assert gained(order, before, "ward") >= FEE
+    assert gained(order, before, "buyer") >= BOND
+    order.advance("30d")
+    order.tip("operator", "order", "settle", order.order)
+    assert show(order)["held"] == 0, "what nobody claimed goes back"
+    audited(order)
+
+
 class Enough(Exception):
     """Ends a watch."""
 
@@ -335,7 +353,7 @@ def test_a_watcher_asks_a_failing_node_again_and_resumes(order: Exchange) -> Non
 
     def market() -> Market:
         if turns[0] < 2:
-            raise ConnectionFailed("the node hangs")
+            raise (ConnectionFailed if turns[0] else FolderHeld)("the node hangs")
         return own.market()
 
     def sleep(seconds: float) -> None:
