@@ -14,7 +14,7 @@ from test_kill import at_every_event, nonce
 
 from tip_exchange.chain.transactions import Journal
 from tip_exchange.cli.options import Session
-from tip_exchange.commitments import pad_commitment, reply_commitment
+from tip_exchange.commitments import keccak, pad_commitment, reply_commitment
 from tip_exchange.encryption.parameters import WIDE
 from tip_exchange.errors import ConnectionFailed, FolderHeld, StateError
 from tip_exchange.influence import valuation
@@ -556,3 +556,46 @@ def test_a_negated_query_still_pays_the_answer_fees(exchange: Exchange, monkeypa
     finish(exchange)
     assert gained(exchange, before, "lab") >= FEE
     assert gained(exchange, before, "buyer") <= BUDGET + BOND + 5 * FEE + CHALLENGE_BOND
+
+
+def test_an_auditor_names_a_false_value_while_it_can_still_be_proven(order: Exchange) -> None:
+    true = true_values(order)
+    attest(order, clinic=(true["clinic"] + 1) % T)
+    reveal(order)
+    audited(order)
+    dispute(order)
+    report = json.loads(order.run("auditor", "auditor", "verify", order.order, "--json").out)
+    failed = {check["name"]: check["detail"] for check in report["checks"] if not check["ok"]}
+    assert list(failed) == [f"decryption of {order.wallets['clinic']}"]
+    assert "tip order prove" in failed[f"decryption of {order.wallets['clinic']}"]
+    order.tip("ward", "order", "prove", order.order)
+    audited(order)
+
+
+def test_an_index_that_its_block_does_not_give_is_named(order: Exchange) -> None:
+    """The drawn index stands in the contract's storage, above challenger and block of slot 12 of the order."""
+    attest(order)
+    reveal(order)
+    dispute(order)
+    audited(order)
+    address = json.loads(Path(order.environment["TIP_DEPLOYMENT"]).read_text())["address"]
+    base = next(
+        place
+        for number in range(8)
+        for place in [int.from_bytes(keccak(bytes.fromhex(order.order[2:]) + number.to_bytes(32)))]
+        if int(order.rpc("eth_getStorageAt", address, hex(place), "latest"), 16) % 2**160
+        == int(order.wallets["buyer"], 16)
+    )
+    place = next(
+        hex(base + slot)
+        for slot in range(11, 16)
+        if int(order.rpc("eth_getStorageAt", address, hex(base + slot), "latest"), 16) % 2**160
+        == int(order.wallets[PROBER], 16)
+    )
+    position = 160 + 64
+    honest = int(order.rpc("eth_getStorageAt", address, place, "latest"), 16)
+    assert honest >> position & 0xFFFF == show(order)["dispute"]["index"]
+    order.rpc("anvil_setStorageAt", address, place, f"0x{honest ^ 1 << position:064x}")
+    report = json.loads(order.run("auditor", "auditor", "verify", order.order, "--json").out)
+    failed = [check["name"] for check in report["checks"] if not check["ok"]]
+    assert "index drawn" in failed
