@@ -7,6 +7,7 @@
     │   ├── DataError         records: empty, missing column, NaN, unknown label
     │   └── ModelError        model folder: pickles, remote code, unknown architecture
     ├── StateError            a home directory lacks, or already has, what a step needs
+    │   ├── FolderHeld        another process works in the same folder
     │   └── LedgerLimit       an answer would tell buyers more about a record than the seller allows
     ├── WalletError           keystore missing, wrong password
     ├── CounterpartyError     somebody else's bytes break the protocol
@@ -44,6 +45,10 @@ class ModelError(InputError):
 
 class StateError(TipError):
     """A home directory lacks, or already has, what a step needs."""
+
+
+class FolderHeld(StateError):
+    """Another process works in the same folder; it helps to wait."""
 
 
 class LedgerLimit(StateError):

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tip_exchange.errors import StateError
+from tip_exchange.errors import FolderHeld, StateError
 
 
 def sync_folder(folder: Path) -> None:
@@ -93,14 +93,14 @@ def held(folder: Path) -> Iterator[None]:
     """Hold ``folder`` for this process alone; the system lets go when the process ends, however it ends.
 
     Raises:
-        StateError: another process holds it.
+        FolderHeld: another process holds it.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with os.fdopen(os.open(folder / ".lock", os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise StateError(
+            raise FolderHeld(
                 f"another process is working in {folder}; wait for it to end, then run this again"
             ) from error
         yield

@@ -14,12 +14,15 @@ from test_kill import at_every_event, nonce
 
 from tip_exchange.chain.transactions import Journal
 from tip_exchange.cli.options import Session
-from tip_exchange.commitments import pad_commitment, reply_commitment
+from tip_exchange.commitments import keccak, pad_commitment, reply_commitment
 from tip_exchange.encryption.parameters import WIDE
+from tip_exchange.errors import ConnectionFailed, FolderHeld, StateError
 from tip_exchange.influence import valuation
 from tip_exchange.influence.settings import Compute, QueryRecipe
 from tip_exchange.roles import buyer as buyer_role
 from tip_exchange.roles.buyer import Offer, open_order
+from tip_exchange.roles.market import Market
+from tip_exchange.roles.respond import watch
 from tip_exchange.types import BURN_ADDRESS, INVALID, NATIVE_COIN, UNAVAILABLE
 
 ETHER = 10**18
@@ -322,6 +325,51 @@ def test_a_watcher_does_all_that_an_order_asks_of_its_buyer(order: Exchange) -> 
     assert show(order)["held"] == 0
 
 
+def test_a_seller_that_refuses_its_money_holds_up_nobody(order: Exchange) -> None:
+    """A contract wallet without a way to receive coin, as which the seller's account is made to behave."""
+    attest(order)
+    reveal(order)
+    order.rpc("anvil_setCode", order.wallets["lab"], "0x60006000fd")
+    before = balances(order)
+    order.advance("1d")
+    payments = order.tip("operator", "order", "settle", order.order)["payments"]
+    assert [row["to"] for row in payments if row["refused"]] == [order.wallets["lab"]]
+    assert gained(order, before, "clinic") >= FEE
+    assert gained(order, before, "ward") >= FEE
+    assert gained(order, before, "buyer") >= BOND
+    order.advance("30d")
+    order.tip("operator", "order", "settle", order.order)
+    assert show(order)["held"] == 0, "what nobody claimed goes back"
+    audited(order)
+
+
+class Enough(Exception):
+    """Ends a watch."""
+
+
+def test_a_watcher_asks_a_failing_node_again_and_resumes(order: Exchange) -> None:
+    own = session(order, "buyer")
+    turns, said = [0], []
+
+    def market() -> Market:
+        if turns[0] < 2:
+            raise (ConnectionFailed if turns[0] else FolderHeld)("the node hangs")
+        return own.market()
+
+    def sleep(seconds: float) -> None:
+        assert seconds == 5
+        turns[0] += 1
+        if turns[0] == 4:
+            raise Enough
+
+    with pytest.raises(Enough):
+        watch(market, own.home, own.account(), "order", 5, said.append, lambda what, done, total: None, sleep)
+    assert said == ["will try again: the node hangs", "Attesting: attested"]
+    assert show(order)["phase"] == "REVEALING"
+    with pytest.raises(StateError, match="holds no order"):
+        watch(own.market, own.home, own.account(), "none", 5, said.append, lambda what, done, total: None, sleep)
+
+
 KILLED: list[tuple[str, list[str]]] = [
     ("buyer", ["buyer", "attest", "order", "--missing", "unavailable"]),
     ("clinic", ["seller", "publish", "ORDER"]),
@@ -508,3 +556,46 @@ def test_a_negated_query_still_pays_the_answer_fees(exchange: Exchange, monkeypa
     finish(exchange)
     assert gained(exchange, before, "lab") >= FEE
     assert gained(exchange, before, "buyer") <= BUDGET + BOND + 5 * FEE + CHALLENGE_BOND
+
+
+def test_an_auditor_names_a_false_value_while_it_can_still_be_proven(order: Exchange) -> None:
+    true = true_values(order)
+    attest(order, clinic=(true["clinic"] + 1) % T)
+    reveal(order)
+    audited(order)
+    dispute(order)
+    report = json.loads(order.run("auditor", "auditor", "verify", order.order, "--json").out)
+    failed = {check["name"]: check["detail"] for check in report["checks"] if not check["ok"]}
+    assert list(failed) == [f"decryption of {order.wallets['clinic']}"]
+    assert "tip order prove" in failed[f"decryption of {order.wallets['clinic']}"]
+    order.tip("ward", "order", "prove", order.order)
+    audited(order)
+
+
+def test_an_index_that_its_block_does_not_give_is_named(order: Exchange) -> None:
+    """The drawn index stands in the contract's storage, above challenger and block of slot 12 of the order."""
+    attest(order)
+    reveal(order)
+    dispute(order)
+    audited(order)
+    address = json.loads(Path(order.environment["TIP_DEPLOYMENT"]).read_text())["address"]
+    base = next(
+        place
+        for number in range(8)
+        for place in [int.from_bytes(keccak(bytes.fromhex(order.order[2:]) + number.to_bytes(32)))]
+        if int(order.rpc("eth_getStorageAt", address, hex(place), "latest"), 16) % 2**160
+        == int(order.wallets["buyer"], 16)
+    )
+    place = next(
+        hex(base + slot)
+        for slot in range(11, 16)
+        if int(order.rpc("eth_getStorageAt", address, hex(base + slot), "latest"), 16) % 2**160
+        == int(order.wallets[PROBER], 16)
+    )
+    position = 160 + 64
+    honest = int(order.rpc("eth_getStorageAt", address, place, "latest"), 16)
+    assert honest >> position & 0xFFFF == show(order)["dispute"]["index"]
+    order.rpc("anvil_setStorageAt", address, place, f"0x{honest ^ 1 << position:064x}")
+    report = json.loads(order.run("auditor", "auditor", "verify", order.order, "--json").out)
+    failed = [check["name"] for check in report["checks"] if not check["ok"]]
+    assert "index drawn" in failed

@@ -20,10 +20,11 @@ from tip_exchange.chain.attestation import recover_attester, sign_attestation
 from tip_exchange.chain.escrow import Deployment, Escrow, deploy
 from tip_exchange.chain.rpc import connect
 from tip_exchange.chain.transactions import Call, Journal
-from tip_exchange.commitments import pad_commitment, sellers_proof, sellers_root, submissions_hash
+from tip_exchange.commitments import pad_commitment, reply_commitment, sellers_proof, sellers_root, submissions_hash
 from tip_exchange.errors import (
     ChainError,
     ContractRevert,
+    InputError,
     InsufficientFunds,
     IntegrityError,
     StateError,
@@ -31,7 +32,7 @@ from tip_exchange.errors import (
     WrongChain,
 )
 from tip_exchange.settlement import opened_value
-from tip_exchange.types import INVALID, NATIVE_COIN, Phase, Terms
+from tip_exchange.types import INVALID, NATIVE_COIN, UNAVAILABLE, Phase, Terms
 
 Accounts = Callable[..., LocalAccount]
 REPLY, ROOT, SALT = b"\x0a" * 32, b"\x0b" * 32, b"\x0c" * 32
@@ -751,3 +752,66 @@ def test_one_home_deploys_on_every_chain_and_every_version(
 def test_an_address_without_code_is_no_escrow(w3: Web3, account: Accounts) -> None:
     with pytest.raises(ChainError, match="no contract at"):
         Escrow(w3, account().address)
+
+
+def test_a_dispute_in_a_token_is_approved_journalled_and_decoded(
+    escrow: Escrow, url: str, account: Accounts, journal: Journal
+) -> None:
+    """Challenge and publication with bytes of no meaning: a wrong key is refused, and silence settles the rest."""
+    buyer, seller, challenger = account(), account(), account()
+    reply = b"\x55" * 100 + b"\x66" * 7
+    compiled = compiler.compile_contracts(["contracts/mocks/MockToken.sol"])["MockToken"]
+    deployed = journal.send(escrow.w3, buyer, Call(None, bytes.fromhex(compiled["bytecode"][2:])), "token")
+    token = deployed.contract
+    assert token is not None
+    contract = escrow.w3.eth.contract(token, abi=compiled["abi"])  # type: ignore[call-overload]
+    for number, owner in enumerate((buyer, challenger)):
+        data = contract.encode_abi("mint", [owner.address, ETHER if number else 100 * ETHER])
+        journal.send(escrow.w3, buyer, Call(token, bytes.fromhex(data[2:])), f"mint{number}")
+    terms = make_terms(buyer.address, token=token)
+    escrow.open(buyer, journal, terms, 7)
+    order_id = escrow.order_id(terms, 7)
+    pad_hash = pad_commitment(order_id, seller.address, PAD, RECORDS, SALT)
+    escrow.submit(seller, journal, order_id, reply_commitment(reply), pad_hash, ROOT)
+    nodes.advance_time(url, 1000)
+    escrow.attest(buyer, journal, order_id, escrow.order(order_id).submissions_hash, [UNAVAILABLE])
+    with pytest.raises(ContractRevert, match="was committed at submit"):
+        escrow.publish_reply(seller, journal, order_id, seller.address, reply[:-1] + b"\0")
+    with pytest.raises(InputError, match="fewer than 7"):
+        escrow.publish_reply(seller, journal, order_id, seller.address, b"short")
+    journal.folder.joinpath(f"publish-{order_id.hex()}-{seller.address}.json").unlink(missing_ok=True)
+    first = escrow.publish_reply(seller, journal, order_id, seller.address, reply)
+    assert escrow.publish_reply(seller, journal, order_id, seller.address, reply).transaction == first.transaction
+    assert escrow.order(order_id).unanswered_count == 1
+    escrow.answer_reply(buyer, journal, order_id, seller.address, INVALID)
+    nodes.advance_time(url, 1000)
+    escrow.reveal(seller, journal, order_id, seller.address, PAD, RECORDS, SALT)
+    nodes.advance_time(url, 1000)
+    assert escrow.dispute(order_id).challenger is None
+    escrow.challenge(challenger, journal, order_id)
+    with pytest.raises(ContractRevert, match="is drawn from block"):
+        escrow.draw_index(challenger, journal, order_id)
+    escrow.wait_for_block(escrow.dispute(order_id).draw_block)
+    rpc(escrow.w3, "anvil_mine", "0x200")
+    escrow.draw_index(challenger, journal, order_id)
+    assert escrow.dispute(order_id).index is None, "postponed"
+    escrow.wait_for_block(escrow.dispute(order_id).draw_block)
+    escrow.draw_index(challenger, journal, order_id)
+    assert escrow.dispute(order_id).index is not None
+    with pytest.raises(ContractRevert, match="key given for order"):
+        escrow.reveal_key(buyer, journal, order_id, b"\0" * 2048, b"\0" * 57344, b"\0" * 7, [bytes(32)] * 13)
+    with pytest.raises(ContractRevert, match="needs phase Proving"):
+        escrow.prove_reply(challenger, journal, order_id, seller.address, b"", reply)
+    nodes.advance_time(url, 1000)
+    assert escrow.order(order_id).lost
+    escrow.return_bond(buyer, journal, order_id)
+    escrow.forfeit(buyer, journal, order_id)
+    assert tokens.balance(escrow.w3, token, challenger.address) == ETHER
+    assert escrow.dispute(order_id).bond_returned
+    found = {type(event).__name__: event for event in escrow.events(order_id)}
+    published, postponed, returned = found["ReplyPublished"], found["DrawPostponed"], found["BondReturned"]
+    assert isinstance(published, events.ReplyPublished)
+    assert published.c1 + published.cell == reply
+    assert isinstance(postponed, events.DrawPostponed)
+    assert isinstance(returned, events.BondReturned)
+    assert (returned.challenger, returned.amount) == (challenger.address, terms.challengeBond)

@@ -77,7 +77,8 @@ def draw(market: Market, home: Path, account: LocalAccount, order_id: bytes) -> 
         if dispute.index is not None:
             return dispute.index
         require_phase(market.escrow.order(order_id), Phase.RESPONDING)
-        market.escrow.wait_for_block(dispute.draw_block)
+        # One block more than needed: some nodes estimate gas as of the newest block instead of the next.
+        market.escrow.wait_for_block(dispute.draw_block + 1)
         try:
             market.escrow.draw_index(account, Journal(home / "journal"), order_id)
         except ContractRevert as revert:

@@ -18,8 +18,8 @@ from tip_exchange.encryption.parameters import parameter_set
 from tip_exchange.encryption.wire import CELL_BYTES, encode_cells, map_query
 from tip_exchange.errors import (
     ChainError,
-    ConnectionFailed,
     ContractRevert,
+    FolderHeld,
     InsufficientFunds,
     IntegrityError,
     StorageError,
@@ -195,7 +195,7 @@ def watch(
             seen = look(opened, home, account, order, progress)
         except (InsufficientFunds, WrongChain):
             raise
-        except (ConnectionFailed, ChainError, StorageError, IntegrityError) as error:
+        except (ChainError, StorageError, IntegrityError, FolderHeld) as error:
             line, over, opened = f"will try again: {error}", False, None
         else:
             line, over = seen.done and f"{seen.phase.name.capitalize()}: {seen.done}", seen.over
