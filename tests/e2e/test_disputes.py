@@ -382,7 +382,7 @@ KILLED: list[tuple[str, list[str]]] = [
 
 
 def test_every_step_of_a_dispute_survives_a_kill(order: Exchange) -> None:
-    """Killed at each durable event in turn, and once when its transaction is out: nothing is sent twice."""
+    """Killed at each durable event in turn, its own sending among them: nothing is sent twice."""
     before = balances(order)
     clinic = entry(order, "clinic")["index"]
     withhold(order, "clinic")
