@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from tip_exchange.encryption.packing import Coefficients, fixed_point, result_co
 from tip_exchange.encryption.parameters import MIN_WIDTH, WIDE, noise_budget
 from tip_exchange.encryption.query import SecretKey, encrypted_query
 from tip_exchange.encryption.record_scores import ScoringTask, replies, score_records, transform_bytes
-from tip_exchange.encryption.scoring import RecordScorer
+from tip_exchange.encryption.scoring import RecordScorer, value_data_set
 from tip_exchange.encryption.wire import (
     decode_reply,
     encode_reply,
@@ -218,6 +219,22 @@ def test_rows_of_another_size_or_beyond_the_unit_ball_are_refused(
     made_task.rows.write_bytes(array.tobytes())
     with pytest.raises(DataError, match="vector 188: entry 0 is not a finite number"):
         score_records(made_task)
+
+
+def test_a_mapped_query_and_its_evaluation_hold_one_block_in_memory(tmp_path: Path) -> None:
+    """24 blocks of 123 kB in the file, which numpy and Python never hold at once; SEAL's own memory is not counted."""
+    dimension = 24 * WIDE.N
+    integers = np.ones(dimension, np.int64)
+    with (tmp_path / "query").open("wb") as file:
+        file.writelines(encrypted_query(integers, SecretKey.fresh(WIDE)))
+    tracemalloc.start()
+    try:
+        query = map_query(tmp_path / "query", WIDE, dimension)
+        value_data_set(query, integers, 0)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 1_500_000 < (tmp_path / "query").stat().st_size / 2
 
 
 def test_a_record_query_is_read_at_its_own_width_only(tmp_path: Path) -> None:
