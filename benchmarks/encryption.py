@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,7 @@ from benchmarks import shapes
 from benchmarks.contestants import engine
 from benchmarks.encrypted_products import CONTESTANTS, Contestant, Product, ours
 from benchmarks.machine import machine
+from benchmarks.memory import resident
 from benchmarks.timing import alternate, ratios, spread
 from tip_exchange.encryption.decryption import decrypt
 from tip_exchange.encryption.packing import fixed_point, inner_product
@@ -224,7 +224,7 @@ def _large(dimension: int) -> dict[str, Any]:
             "encrypt": encrypted - clock,
             "evaluate": evaluated - encrypted,
             "query_bytes": path.stat().st_size,
-            "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9,
+            "peak": resident("VmHWM") * 2**20 / 1e9,
             "exact": int(exact),
         }
 

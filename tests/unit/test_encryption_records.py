@@ -32,7 +32,7 @@ from tip_exchange.encryption.wire import (
     replies_bytes,
     reply_bytes,
 )
-from tip_exchange.errors import DataError, ParameterError, WireError
+from tip_exchange.errors import DataError, ParameterError, StateError, WireError
 from tip_exchange.files import make_room
 
 KINDS = ["gaussian", "one-hot", "constant", "heavy-tailed", "aligned", "zero"]
@@ -150,6 +150,23 @@ def test_a_killed_run_goes_on_and_answers_no_block_twice(task: tuple[ScoringTask
         score_records(made_task, progress=kill)
     (first,) = made_task.folder.glob("*.reply")
     kept = first.read_bytes()
+    score_records(made_task)
+    assert first.read_bytes() == kept
+    assert (opened(made_task, made) == expected).all()
+
+
+@pytest.mark.parametrize("damage", [b"", b"torn", None])
+def test_a_torn_reply_block_is_made_again_and_a_whole_one_kept(
+    task: tuple[ScoringTask, Coefficients, Published], damage: bytes | None
+) -> None:
+    """What a power cut leaves of a file: nothing, a part, or zeros of its whole length."""
+    made_task, expected, made = task
+    score_records(made_task)
+    first, second, _ = sorted(made_task.folder.glob("*.reply"))
+    kept = first.read_bytes()
+    second.write_bytes(bytes(second.stat().st_size) if damage is None else damage)
+    with pytest.raises(StateError, match=r"00000001\.reply is missing or damaged"):
+        list(replies(made_task))
     score_records(made_task)
     assert first.read_bytes() == kept
     assert (opened(made_task, made) == expected).all()
@@ -316,6 +333,7 @@ def test_workers_are_told_everything_by_paths(task: tuple[ScoringTask, Coefficie
 
     made_task, _, _ = task
     assert pickle.loads(pickle.dumps(made_task)) == made_task  # noqa: S301
+    made_task.folder.mkdir()
     record_scores._start(made_task)
     assert record_scores._score_there(2) == 76
 

@@ -2,7 +2,7 @@
 
 ::
 
-    <folder>/00000012.reply            one reply block, written whole or not at all
+    <folder>/00000012.reply            one reply block and its CRC-32; one that does not fit is made again
     <transforms>/00000012-000003.ntt   gradients in NTT form, one polynomial a file, kept for the next query on them
 
 The replies are read back in order as one stream of bytes (:func:`replies`), which is what gets sealed to the buyer.
@@ -10,6 +10,7 @@ The replies are read back in order as one stream of bytes (:func:`replies`), whi
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -25,8 +26,8 @@ from tip_exchange.encryption.parameters import ParameterSet, noise_budget, param
 from tip_exchange.encryption.scoring import RecordScorer
 from tip_exchange.encryption.seal import plaintext_file_bytes, seal
 from tip_exchange.encryption.wire import Query, encode_reply, map_query
-from tip_exchange.errors import DataError
-from tip_exchange.files import temporary_beside, write_atomic
+from tip_exchange.errors import DataError, StateError
+from tip_exchange.files import temporary_beside
 
 Progress = Callable[[int, int], None]
 """Called as ``progress(records done, records in all)``."""
@@ -83,12 +84,13 @@ def score_records(task: ScoringTask, *, processes: int = 1, progress: Progress |
         ParameterError: a noise bound does not hold.
         DataError: a gradient is not finite or its norm exceeds 1.
     """
+    task.folder.mkdir(parents=True, exist_ok=True)
     query = task.open_query()
     capacity = query.parameters.results(query.width)
     # what would fail in every process fails here, with its own sentence
     noise_budget(query.parameters, task.dimension, width=query.width, records=task.records)
     task.open_rows()
-    missing = [index for index in range(-(-task.records // capacity)) if not _reply_file(task.folder, index).exists()]
+    missing = [index for index in range(-(-task.records // capacity)) if _kept_reply(task.folder, index) is None]
     done = task.records - sum(min(capacity, task.records - index * capacity) for index in missing)
     if progress is not None:
         progress(done, task.records)
@@ -126,7 +128,9 @@ class _BlockScorer:
         kept = self._task.transforms
         transforms = self._kept(kept, index, rows) if kept else self._scorer.transforms(self._fixed(rows))
         reply = self._scorer.score(transforms, len(rows))
-        write_atomic(_reply_file(self._task.folder, index), encode_reply(reply))
+        data = encode_reply(reply)
+        # not synced to the disk: a power cut may tear files, and their checksums show which
+        _replace(_reply_file(self._task.folder, index), data + zlib.crc32(data).to_bytes(4, "big"))
         return len(rows)
 
     def _fixed(self, rows: NDArray[np.float32]) -> Coefficients:
@@ -147,9 +151,7 @@ class _BlockScorer:
                 made = made or list(self._scorer.transforms(self._fixed(rows)))
                 plain = made[k]
                 if plain is not None:
-                    temporary = temporary_beside(path)
-                    temporary.write_bytes(engine.plaintext_file(plain))
-                    temporary.replace(path)
+                    _replace(path, engine.plaintext_file(plain))
             yield plain
 
 
@@ -169,8 +171,29 @@ def _reply_file(folder: Path, index: int) -> Path:
     return folder / f"{index:08}.reply"
 
 
+def _kept_reply(folder: Path, index: int) -> bytes | None:
+    """A reply block's bytes; None if it is not there, or torn."""
+    path = _reply_file(folder, index)
+    stored = path.read_bytes() if path.exists() else b""
+    data, checksum = stored[:-4], stored[-4:]
+    return data if checksum and zlib.crc32(data).to_bytes(4, "big") == checksum else None
+
+
+def _replace(path: Path, data: bytes) -> None:
+    temporary = temporary_beside(path)
+    temporary.write_bytes(data)
+    temporary.replace(path)
+
+
 def replies(task: ScoringTask) -> Iterator[bytes]:
-    """The bytes of every reply block, in order; :func:`score_records` must be done."""
+    """The bytes of every reply block, in order; :func:`score_records` must be done.
+
+    Raises:
+        StateError: a block is missing or damaged; score again.
+    """
     query = task.open_query()
     for index in range(-(-task.records // query.parameters.results(query.width))):
-        yield _reply_file(task.folder, index).read_bytes()
+        reply = _kept_reply(task.folder, index)
+        if reply is None:
+            raise StateError(f"{_reply_file(task.folder, index)} is missing or damaged; run this again")
+        yield reply
