@@ -104,6 +104,12 @@ def revealed_key(market: Market, order: OrderState) -> bytes:
     return keys[0]
 
 
+def published_replies(market: Market, order_id: bytes) -> dict[str, bytes]:
+    """The bytes of every reply that was put on the chain, by seller, as the node shows them: not checked yet."""
+    events = market.escrow.events(order_id)
+    return {event.seller: event.c1 + event.cell for event in events if isinstance(event, ReplyPublished)}
+
+
 @dataclass(frozen=True, slots=True)
 class Proof:
     """What :func:`prove` found of one entry.
@@ -153,11 +159,7 @@ def prove(
         key = revealed_key(market, order)
         parameters = parameter_set(order.terms.parameterSet)
         coefficients = _coefficients(key, order)
-        published = {
-            event.seller: event.c1 + event.cell
-            for event in market.escrow.events(order_id)
-            if isinstance(event, ReplyPublished)
-        }
+        published = published_replies(market, order_id)
         entries = [entry for entry in market.escrow.submissions(order_id) if not entry.rejected]
         unknown = set(sellers) - {entry.seller for entry in entries}
         if unknown:

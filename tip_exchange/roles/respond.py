@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tip_exchange.chain.events import ReplyPublished
 from tip_exchange.chain.reverts import clock
 from tip_exchange.chain.transactions import Journal, Receipt
 from tip_exchange.chain.wallets import LocalAccount
@@ -27,7 +26,7 @@ from tip_exchange.errors import (
 )
 from tip_exchange.files import held, read_state
 from tip_exchange.roles import buyer
-from tip_exchange.roles.dispute import draw
+from tip_exchange.roles.dispute import draw, published_replies
 from tip_exchange.roles.market import Market, Progress, require_phase
 from tip_exchange.types import UNAVAILABLE, OrderState, Phase
 
@@ -55,11 +54,7 @@ def answer(market: Market, home: Path, account: LocalAccount, order: str) -> lis
             return []
         if state.phase != Phase.PUBLISHING:
             require_phase(state, Phase.ANSWERING)
-        published = {
-            event.seller: event.c1 + event.cell
-            for event in market.escrow.events(identity)
-            if isinstance(event, ReplyPublished)
-        }
+        published = published_replies(market, identity)
         parameters = parameter_set(state.terms.parameterSet)
         key = unpack((folder / "secret_key.bin").read_bytes(), parameters)
         answers = []
