@@ -101,14 +101,27 @@ def score_records(task: ScoringTask, *, processes: int = 1, progress: Progress |
 
 
 def _by_processes(task: ScoringTask, missing: list[int], processes: int) -> Iterator[int]:
-    if not missing:
-        return
-    if processes == 1 or len(missing) == 1:
+    """Score the ``missing`` reply blocks; yields the numbers of records done since the last yield.
+
+    This process is one of the ``processes``, and works while the others start: they take blocks from the front of the
+    line, it takes those that nobody has begun from the back.
+    """
+    others = min(processes, len(missing)) - 1
+    if others < 1:
         yield from map(_BlockScorer(task).score, missing)
         return
-    pool = ProcessPoolExecutor(min(processes, len(missing)), get_context("spawn"), initializer=_start, initargs=(task,))
+    pool = ProcessPoolExecutor(others, get_context("spawn"), initializer=_start, initargs=(task,))
     try:
-        for future in as_completed([pool.submit(_score_there, index) for index in missing]):
+        begun = {pool.submit(_score_there, index): index for index in missing}
+        scorer = _BlockScorer(task)
+        for future, index in reversed(list(begun.items())):
+            if future.cancel():
+                del begun[future]
+                yield scorer.score(index)
+            for finished in [each for each in begun if each.done()]:
+                del begun[finished]
+                yield finished.result()
+        for future in as_completed(begun):
             yield future.result()
     finally:
         pool.shutdown(cancel_futures=True)
