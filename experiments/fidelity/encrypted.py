@@ -7,7 +7,6 @@ gradients are worth unclipped.
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,14 +18,9 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from experiments.encrypted_values import encrypted_values
 from experiments.fidelity.encrypted_markets import CASES, QUICK, Market, Size, draw_market
-from tip_exchange.encryption.decryption import decrypt
-from tip_exchange.encryption.packing import fixed_point, inner_product
-from tip_exchange.encryption.parameters import WIDE
-from tip_exchange.encryption.query import SecretKey, encrypted_query
-from tip_exchange.encryption.scoring import new_pad, value_data_set
-from tip_exchange.encryption.wire import decode_query, encode_reply
-from tip_exchange.settlement import centred, opened_value
+from experiments.statistics import pearson, pearson_interval
 
 GOAL = 0.99999
 """Least Pearson of decrypted and float64 values, in every row."""
@@ -38,45 +32,20 @@ def value(market: Market, gradients: NDArray[np.float64]) -> dict[str, Any]:
     """Value sets of records (n, records, d) in the clear, unclipped and under encryption."""
     norms = np.linalg.norm(gradients, axis=2, keepdims=True)
     means = (gradients / np.maximum(norms, market.clip)).mean(axis=1)
-    integers = fixed_point(market.direction, WIDE, "query")
-    key = SecretKey.fresh(WIDE)
-    query = decode_query(b"".join(encrypted_query(integers, key)), parameters=WIDE, dimension=integers.size)
-    decrypted, exact, seconds = [], 0, {"evaluate": 0.0, "decrypt": 0.0}
-    for mean in means:
-        vector, pad = fixed_point(mean, WIDE, "gradient"), new_pad(WIDE)
-        clock = time.perf_counter()
-        reply = encode_reply(value_data_set(query, vector, pad))
-        seconds["evaluate"] += time.perf_counter() - clock
-        clock = time.perf_counter()
-        opened = opened_value(decrypt(reply, key.coefficients, WIDE), pad)
-        seconds["decrypt"] += time.perf_counter() - clock
-        exact += opened == centred(inner_product(integers, vector))
-        decrypted.append(opened / WIDE.S**2)
+    found = encrypted_values(market.direction, list(means))
+    decrypted = np.array(found.values)
     plain, unclipped = means @ market.direction, gradients.mean(axis=1) @ market.direction / market.clip
+    seconds = {"evaluate": found.evaluate_seconds, "decrypt": found.decrypt_seconds}
     return {
         "valuations": len(means),
-        "exact": exact,
-        "one_minus_pearson": 1 - pearson(plain, np.array(decrypted)),
+        "exact": found.exact,
+        "one_minus_pearson": 1 - pearson(plain, decrypted),
         "max_error": float(np.abs(plain - decrypted).max()),
-        "unclipped": pearson_interval(unclipped, np.array(decrypted)),
+        "unclipped": pearson_interval(unclipped, decrypted),
         "clipped_share": float((norms > market.clip).mean()),
         "seconds_per_valuation": {step: spent / len(means) for step, spent in seconds.items()},
-        "points": {"plain": plain.tolist(), "unclipped": unclipped.tolist(), "decrypted": decrypted},
+        "points": {"plain": plain.tolist(), "unclipped": unclipped.tolist(), "decrypted": found.values},
     }
-
-
-def pearson(left: NDArray[np.float64], right: NDArray[np.float64]) -> float:
-    """Pearson's correlation; nan if a side is constant."""
-    if np.ptp(left) == 0 or np.ptp(right) == 0:
-        return float("nan")
-    return float(np.corrcoef(left, right)[0, 1])
-
-
-def pearson_interval(left: NDArray[np.float64], right: NDArray[np.float64]) -> tuple[float, float, float]:
-    """(Pearson, low, high) with the percentile bootstrap interval at 95 % over pairs."""
-    picks = np.random.default_rng(0).integers(len(left), size=(2_000, len(left)))
-    low, high = np.nanpercentile([pearson(left[pick], right[pick]) for pick in picks], (2.5, 97.5))
-    return pearson(left, right), float(low), float(high)
 
 
 def run(quick: bool, folder: Path | None) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from experiments import encrypted_values
 from experiments.fidelity import encrypted, encrypted_markets
 from experiments.fidelity.encrypted_markets import CASES, NONE, Market, Size, draw_market
 from tip_exchange.influence.layers import layer_dimension
@@ -50,8 +51,8 @@ def test_every_decrypted_value_is_the_exact_integer(market: Market) -> None:
 
 
 def test_a_wrong_integer_would_be_seen(market: Market, monkeypatch: pytest.MonkeyPatch) -> None:
-    right = encrypted.decrypt
-    monkeypatch.setattr(encrypted, "decrypt", lambda *given: (right(*given) + 1) % T)
+    right = encrypted_values.decrypt
+    monkeypatch.setattr(encrypted_values, "decrypt", lambda *given: (right(*given) + 1) % T)
     assert encrypted.value(market, market.gradients)["exact"] == 0
 
 
