@@ -128,13 +128,18 @@ class Perceptrons:
         hidden = torch.relu(torch.baddbmm(bias[:, None], x, first.transpose(1, 2)))
         return torch.baddbmm(last[:, None], hidden, second.transpose(1, 2))
 
-    def fit(self, x: Tensor, y: Tensor, decays: Sequence[float]) -> None:
-        """Adam on all of (M, n, 64), (M, n); a model's decay multiplies half its squared weights, as in ridge."""
+    def fit(self, x: Tensor, y: Tensor, decays: Sequence[float], counted: Tensor | None = None) -> None:
+        """Adam on all of (M, n, 64), (M, n); a model's decay multiplies half its squared weights, as in ridge.
+
+        ``counted`` (M, n) is 1 for images that count and 0 for padding, so that sets may differ in size.
+        """
         optimizer = torch.optim.Adam(self.weights, lr=RATE)
         ridge = torch.tensor(decays) / 2
+        shares = torch.full(y.shape, 1 / x.shape[1]) if counted is None else counted / counted.sum(1, keepdim=True)
         for _ in range(STEPS):
             optimizer.zero_grad()
-            loss = functional.cross_entropy(self.logits(x).transpose(1, 2), y, reduction="sum") / x.shape[1]
+            losses = functional.cross_entropy(self.logits(x).transpose(1, 2), y, reduction="none")
+            loss = (losses * shares).sum()
             loss = loss + sum((weights.flatten(1).square().sum(1) * ridge).sum() for weights in self.weights)
             torch.autograd.backward(loss)
             optimizer.step()
