@@ -96,8 +96,10 @@ class Bench:
             revealWindow=WINDOW,
             challengeWindow=WINDOW,
             claimWindow=WINDOW,
+            spotCheckRows=0,
             maxSellers=sellers,
             parameterSet=WIDE.number,
+            tagKeyHash=bytes(32),
             sellersRoot=bytes(32),
             **{
                 name: hashes.get(name, keccak(name.encode()))

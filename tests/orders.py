@@ -38,6 +38,7 @@ def make_terms(buyer: str, **changes: Any) -> Terms:
         revealWindow=1000,
         challengeWindow=1000,
         claimWindow=1000,
+        spotCheckRows=0,
         maxSellers=5,
         parameterSet=1,
         modelHash=b"\x01" * 32,
@@ -47,6 +48,7 @@ def make_terms(buyer: str, **changes: Any) -> Terms:
         boxKey=b"\x05" * 32,
         projectionSeed=b"\x06" * 32,
         spotCheckHash=b"\x07" * 32,
+        tagKeyHash=bytes(32),
         sellersRoot=bytes(32),
     )
     return replace(terms, **changes)

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from tip_exchange.types import Terms
 
-T = 2**36
-"""Plaintext modulus of the ``wide`` parameter set: padded values live modulo T."""
+T = 2**36 - 243
+"""Plaintext modulus of the ``wide`` parameter set, a prime: padded values live modulo T."""
 
 
 def centred(residue: int) -> int:
-    """The representative of ``residue`` mod T in [-T/2, T/2)."""
+    """The representative of ``residue`` mod T in [-(T - 1)/2, (T - 1)/2]."""
     return (residue + T // 2) % T - T // 2
 
 
@@ -25,7 +25,7 @@ def opened_value(attested: int, pad: int) -> int:
         pad: the seller's pad, in [0, T).
 
     Returns:
-        The value in fixed point, in [-T/2, T/2); 0 for INVALID and UNAVAILABLE.
+        The value in fixed point, in [-(T - 1)/2, (T - 1)/2]; 0 for INVALID and UNAVAILABLE.
     """
     if attested >= T:
         return 0

@@ -49,6 +49,7 @@ class Terms:
     revealWindow: int
     challengeWindow: int
     claimWindow: int
+    spotCheckRows: int
     maxSellers: int
     parameterSet: int
     modelHash: bytes
@@ -58,6 +59,7 @@ class Terms:
     boxKey: bytes
     projectionSeed: bytes
     spotCheckHash: bytes
+    tagKeyHash: bytes
     sellersRoot: bytes
 
     @property

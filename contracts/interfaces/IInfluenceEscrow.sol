@@ -5,7 +5,8 @@ pragma solidity 0.8.37;
 /// @notice A buyer locks a budget, sellers commit encrypted valuations of their records, the buyer attests the padded
 /// decryptions without knowing any value, sellers open their pads, and the budget is split in proportion to influence.
 /// Whoever doubts the attestation posts a bond; the buyer must then publish the order's key, and the contract decrypts
-/// the committed replies itself. This interface is the specification; the contract adds no behaviour of its own. There
+/// the committed replies itself. Values and pads are integers modulo the prime T = 2^36 - 243, the plaintext modulus
+/// of the parameter set `wide`. This interface is the specification; the contract adds no behaviour of its own. There
 /// is no owner, no protocol fee, no upgrade and no callback.
 ///
 /// Phases of an order. *Warm*: somebody still has to act, and the clock moves the order on if nobody does. *Cold*:
@@ -77,6 +78,7 @@ interface IInfluenceEscrow {
     /// @param revealWindow Length of Revealing, seconds.
     /// @param challengeWindow Length of each of Publishing, Answering, Challenging, Responding and Proving, seconds.
     /// @param claimWindow Length of Claiming, seconds.
+    /// @param spotCheckRows Records that every seller opens to the buyer if asked, at most 1024; 0 means none.
     /// @param maxSellers Most submissions the order takes, 1 to 128, rejected ones included.
     /// @param parameterSet Encryption parameters; 1 is `wide`, the only set known.
     /// @param modelHash Hash of the buyer's model.
@@ -86,6 +88,7 @@ interface IInfluenceEscrow {
     /// @param boxKey Buyer's X25519 public key.
     /// @param projectionSeed Seed of the gradient projections.
     /// @param spotCheckHash Hash of the secret that will draw the rows to open.
+    /// @param tagKeyHash Hash of the secret that tags are made with; 0 means an order without tags.
     /// @param sellersRoot Root of the allow-list (OpenZeppelin standard Merkle tree of addresses); 0 means everybody.
     struct Terms {
         address buyer;
@@ -104,6 +107,7 @@ interface IInfluenceEscrow {
         uint32 revealWindow;
         uint32 challengeWindow;
         uint32 claimWindow;
+        uint32 spotCheckRows;
         uint16 maxSellers;
         uint8 parameterSet;
         bytes32 modelHash;
@@ -113,6 +117,7 @@ interface IInfluenceEscrow {
         bytes32 boxKey;
         bytes32 projectionSeed;
         bytes32 spotCheckHash;
+        bytes32 tagKeyHash;
         bytes32 sellersRoot;
     }
 
@@ -190,7 +195,7 @@ interface IInfluenceEscrow {
     /// decrypted. 2^64 - 1 is INVALID, 2^64 - 2 UNAVAILABLE; 0 before the attestation.
     /// @param records Revealed number of records.
     /// @param pad Revealed pad.
-    /// @param value Opened value in fixed point, in [-2^35, 2^35).
+    /// @param value Opened value in fixed point, in [-(T - 1) / 2, (T - 1) / 2].
     /// @param weight Share of the budget is `weight / totalWeight`.
     /// @param prover Who proved the attested value false; zero if nobody did.
     /// @param rewarded Whether the prover has got its reward.
@@ -337,13 +342,13 @@ interface IInfluenceEscrow {
     error WrongSubmissions(bytes32 orderId, bytes32 given, bytes32 stored);
     /// @notice An attestation holds one value for every submission.
     error WrongValueCount(bytes32 orderId, uint256 given, uint256 needed);
-    /// @notice A value is neither below 2^36 nor INVALID, nor, in an attestation, UNAVAILABLE.
+    /// @notice A value is neither below T nor INVALID, nor, in an attestation, UNAVAILABLE.
     error ValueOutOfRange(bytes32 orderId, uint256 index, uint64 value);
     /// @notice A rejected seller's value must be INVALID.
     error RejectedNeedsInvalid(bytes32 orderId, uint256 index, uint64 value);
     /// @notice The attestation is not signed by the buyer, for this order, contract and chain.
     error WrongSignature(bytes32 orderId, address buyer);
-    /// @notice A pad is below 2^36.
+    /// @notice A pad is below T.
     error PadOutOfRange(bytes32 orderId, address seller, uint64 pad);
     /// @notice Pad, records and salt do not hash to the commitment.
     error WrongOpening(bytes32 orderId, address seller, bytes32 given, bytes32 stored);
@@ -423,7 +428,7 @@ interface IInfluenceEscrow {
     /// RejectedNeedsInvalid.
     /// @param submissionsHash Stored chain over the submissions: from orderId, `keccak256(abi.encode(submissionsHash,
     /// seller, replyHash, padHash, dataRoot))` for each in turn. Fixes what the values belong to.
-    /// @param values In order of submission: value + pad mod 2^36; or 2^64 - 1 (INVALID) for a reply that is not a
+    /// @param values In order of submission: value + pad mod T; or 2^64 - 1 (INVALID) for a reply that is not a
     /// valid wire object and for every rejected seller; or 2^64 - 2 (UNAVAILABLE) for a reply whose bytes the buyer was
     /// not given, which can never be held against it.
     function attest(bytes32 orderId, bytes32 submissionsHash, uint64[] calldata values) external;
@@ -450,11 +455,11 @@ interface IInfluenceEscrow {
     /// @notice Buyer attests the padded value of a published reply. Publishing or Answering (warm); the last answer
     /// after publishUntil leads to Revealing (warm).
     /// @dev Reverts with UnknownOrder, WrongPhase, NotBuyer, NoSubmission, NothingToAnswer, ValueOutOfRange.
-    /// @param value value + pad mod 2^36, or 2^64 - 1 (INVALID).
+    /// @param value value + pad mod T, or 2^64 - 1 (INVALID).
     function answerReply(bytes32 orderId, address seller, uint64 value) external;
 
     /// @notice Opens a seller's pad and fixes its value and weight. Revealing (warm), stays there.
-    /// @dev `value = attested - pad mod 2^36`, centred in [-2^35, 2^35), or 0 if INVALID, UNAVAILABLE or never
+    /// @dev `value = attested - pad mod T`, centred in [-(T - 1) / 2, (T - 1) / 2], or 0 if INVALID, UNAVAILABLE or never
     /// attested; `weight = min(max(0, value), valueCap) * min(records, recordsCap)`, or 0 if records < minRecords. With
     /// records >= minRecords the seller earns the answer fee, whatever the value. Anyone who knows the opening may send
     /// it. Reverts with UnknownOrder, WrongPhase, NoSubmission, SellerRejected, AlreadyRevealed, PadOutOfRange,

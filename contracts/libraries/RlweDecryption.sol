@@ -9,9 +9,9 @@ library RlweDecryption {
     /// @dev Ring degree; polynomials live in Z[X] / (X^N + 1).
     uint256 internal constant N = 8192;
     /// @dev The 56-bit prime that replies leave modulo.
-    uint256 internal constant Q0 = 72055532453625857;
-    /// @dev Plaintext modulus.
-    uint256 internal constant T = 2 ** 36;
+    uint256 internal constant Q0 = 72057593783123969;
+    /// @dev Plaintext modulus, a prime.
+    uint256 internal constant T = 2 ** 36 - 243;
     /// @dev Bytes of a cell, a big-endian coefficient modulo Q0.
     uint256 internal constant CELL_BYTES = 7;
     /// @dev Two bits a coefficient.

@@ -4,8 +4,8 @@ pragma solidity 0.8.37;
 /// @title Values, weights and payouts
 /// @notice Equal, integer for integer, to `tip_exchange/settlement.py`; `tests/differential` compares them.
 library Settlement {
-    /// @dev Plaintext modulus of the parameter set `wide`; values and pads are integers modulo it.
-    uint64 internal constant T = 2 ** 36;
+    /// @dev Plaintext modulus of the parameter set `wide`, a prime; values and pads are integers modulo it.
+    uint64 internal constant T = 2 ** 36 - 243;
 
     /// @dev Attested for a reply that has no value, and for a rejected seller.
     uint64 internal constant INVALID = type(uint64).max;
@@ -13,12 +13,12 @@ library Settlement {
     /// @dev Attested for a reply whose bytes the buyer was not given.
     uint64 internal constant UNAVAILABLE = type(uint64).max - 1;
 
-    /// @notice `attested - pad mod T`, centred in [-T/2, T/2); 0 for INVALID and UNAVAILABLE.
+    /// @notice `attested - pad mod T`, centred in [-(T - 1) / 2, (T - 1) / 2]; 0 for INVALID and UNAVAILABLE.
     /// @dev Needs pad < T.
     function openedValue(uint64 attested, uint64 pad) internal pure returns (int64) {
         if (attested >= T) return 0;
         uint64 residue = (attested + T - pad) % T;
-        return residue < T / 2 ? int64(residue) : int64(residue) - int64(T);
+        return residue <= T / 2 ? int64(residue) : int64(residue) - int64(T);
     }
 
     /// @notice `min(max(0, value), valueCap) * min(records, recordsCap)`; 0 if records < minRecords.

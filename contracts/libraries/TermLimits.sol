@@ -10,6 +10,8 @@ library TermLimits {
     uint256 internal constant MAX_SELLERS = 128;
     /// @dev Largest inner product of two unit vectors in fixed point, S^2.
     uint256 internal constant MAX_VALUE_CAP = 2 ** 34;
+    /// @dev Opening so many records shows more of them than a buyer needs to see.
+    uint256 internal constant MAX_SPOT_CHECK_ROWS = 1024;
     uint256 internal constant MAX_WINDOW = 365 days;
     uint8 internal constant WIDE = 1;
     /// @dev Development chains (Anvil, Hardhat) may use windows of a second.
@@ -29,6 +31,7 @@ library TermLimits {
         _checkRange("minRecords", terms.minRecords, 1, type(uint32).max);
         _checkRange("recordsCap", terms.recordsCap, terms.minRecords, type(uint32).max);
         _checkRange("valueCap", terms.valueCap, 1, MAX_VALUE_CAP);
+        _checkRange("spotCheckRows", terms.spotCheckRows, 0, MAX_SPOT_CHECK_ROWS);
         _checkRange("challengeBond", terms.challengeBond, 1, type(uint128).max);
         // Half the bond rewards whoever proves a false attestation: no less than what a challenger risks for it, and
         // the other half, which is burned, is then a loss even to a buyer that challenges and proves against itself.

@@ -73,24 +73,17 @@ def buyer() -> Buyer:
     return honest_buyer(DIMENSION, 1)
 
 
-def ground_reply(buyer: Buyer) -> tuple[bytes, int]:
-    """A reply one of whose cells has a second encoding below 2^56, and which; one reply in five has such a cell."""
-    for _ in range(200):
-        reply = answer(buyer.query, random_gradient(DIMENSION, 2), 5)
-        for index in range(N + 1):
-            if int.from_bytes(reply[7 * index : 7 * index + 7], "big") + q0 < 2**56:
-                return reply, index
-    raise AssertionError("no reply has a cell below 2^56 − q0")
-
-
 def test_an_unreduced_cell_is_a_second_encoding_to_a_lenient_parser_and_invalid_to_ours(buyer: Buyer) -> None:
     """One value under two commitments, of which the contract takes one: whoever reduces is framed for a lie."""
-    reply, index = ground_reply(buyer)
-    cell = int.from_bytes(reply[7 * index : 7 * index + 7], "big") + q0
-    unreduced = reply[: 7 * index] + cell.to_bytes(7, "big") + reply[7 * index + 7 :]
+    reply = answer(buyer.query, random_gradient(DIMENSION, 2), 5)
+    start, cell = reply[:-7], int.from_bytes(reply[-7:], "big")
+    # The seller's pad moves the cell of c0 in steps of q0/t: just above 0, where it has a second encoding below 2^56.
+    steps = (q0 - cell) * WIDE.t // q0 + 1
+    small = (cell + steps * q0 // WIDE.t) % q0
+    reply, unreduced = (start + number.to_bytes(7, "big") for number in (small, small + q0))
     assert lenient_value(unreduced, buyer) == lenient_value(reply, buyer) == attested(reply, buyer.key), "must work"
     assert reply_commitment(unreduced) != reply_commitment(reply)
-    with pytest.raises(WireError, match=f"cell {index} is {cell}, not below the prime"):
+    with pytest.raises(WireError, match=f"cell {N} is {small + q0}, not below the prime"):
         decode_reply(unreduced, WIDE)
     assert attested(unreduced, buyer.key) == INVALID
 

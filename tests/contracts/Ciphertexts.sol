@@ -6,7 +6,7 @@ import {SlowDecryption} from "./SlowDecryption.sol";
 /// @title Keys, zero blocks and replies that a test makes itself
 library Ciphertexts {
     uint256 private constant N = 8192;
-    uint256 private constant Q0 = 72055532453625857;
+    uint256 private constant Q0 = 72057593783123969;
 
     struct Tree {
         bytes32 root;
@@ -33,7 +33,7 @@ library Ciphertexts {
     /// @dev The cell that makes `c1` decrypt to `padded`.
     function cellOf(bytes memory c1, bytes memory secret, uint64 padded) internal pure returns (bytes7) {
         (, uint256 product) = SlowDecryption.phase(c1, 0, secret, N - 1);
-        uint256 wanted = (uint256(padded) * Q0 + 2 ** 35) / 2 ** 36;
+        uint256 wanted = (uint256(padded) * Q0 + SlowDecryption.T / 2) / SlowDecryption.T;
         return bytes7(uint56((wanted + Q0 - product) % Q0));
     }
 

@@ -175,8 +175,7 @@ contract DisputeOutcomeTest is DisputeTest {
         bytes[3] memory keys = [key, key, key];
         bytes[3] memory halves = [a, a, a];
         keys[0][9] = 0xff; // codes of 3
-        halves[1][0] = 0xff; // a cell not below q0
-        (halves[1][1], halves[1][2]) = (0xff, 0xff);
+        halves[1] = withUnreducedCell(halves[1]);
         halves[2] = new bytes(7 * N - 7);
         for (uint256 i = 0; i < 3; ++i) {
             (key, a) = (keys[i], halves[i]);
@@ -240,8 +239,7 @@ contract DisputeOutcomeTest is DisputeTest {
 
     function test_JunkIsInvalidAndAnHonestBuyerIsNotConvictedOfIt() public {
         bytes memory junk = "junk";
-        bytes memory unreduced = c1;
-        (unreduced[7], unreduced[8], unreduced[9]) = (0xff, 0xff, 0xff);
+        bytes memory unreduced = withUnreducedCell(c1);
         bytes32 id = openWith(keyedTerms());
         for (uint256 i = 0; i < 3; ++i) {
             bytes memory part = i == 0 ? junk : i == 1 ? unreduced : c1;

@@ -12,7 +12,7 @@ abstract contract EscrowTest is Test {
         bytes32 salt;
     }
 
-    uint64 internal constant T = 2 ** 36;
+    uint64 internal constant T = 2 ** 36 - 243;
     uint64 internal constant INVALID = type(uint64).max;
     uint64 internal constant UNAVAILABLE = type(uint64).max - 1;
     uint256 internal constant START = 1_700_000_000;

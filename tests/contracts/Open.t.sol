@@ -124,6 +124,14 @@ contract OpenTest is EscrowTest {
         openWith(terms);
     }
 
+    function test_SpotChecksOpenAtMost1024Rows() public {
+        IInfluenceEscrow.Terms memory terms = defaultTerms();
+        terms.spotCheckRows = 1025;
+        expectOutOfRange(terms, "spotCheckRows", 1025, 0, 1024);
+        terms.spotCheckRows = 1024;
+        openWith(terms);
+    }
+
     function test_SellersAreOneTo128() public {
         IInfluenceEscrow.Terms memory terms = defaultTerms();
         terms.maxSellers = 0;

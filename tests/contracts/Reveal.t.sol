@@ -30,13 +30,13 @@ contract RevealTest is EscrowTest {
 
     function test_ExtremeValuesAreCentred() public {
         int256 half = int256(uint256(T / 2));
-        bytes32 id = openAttested(list(half - 1, -half, half));
+        bytes32 id = openAttested(list(half, -half, half + 1));
         revealAs(id, sellerOf(0));
         revealAs(id, sellerOf(1));
         revealAs(id, sellerOf(2));
-        assertEq(escrow.submissionOf(id, sellerOf(0)).value, half - 1);
+        assertEq(escrow.submissionOf(id, sellerOf(0)).value, half);
         assertEq(escrow.submissionOf(id, sellerOf(1)).value, -half);
-        assertEq(escrow.submissionOf(id, sellerOf(2)).value, -half, "T/2 is the smallest value, not the largest");
+        assertEq(escrow.submissionOf(id, sellerOf(2)).value, -half, "what follows the largest value is the smallest");
         assertEq(escrow.submissionOf(id, sellerOf(0)).weight, 2 ** 30 * 100, "valueCap");
     }
 

@@ -5,8 +5,8 @@ pragma solidity 0.8.37;
 /// @dev Another way of reading bytes and of turning signs than the contract's: it is compared with this.
 library SlowDecryption {
     uint256 internal constant N = 8192;
-    uint256 internal constant Q0 = 72055532453625857;
-    uint256 internal constant T = 2 ** 36;
+    uint256 internal constant Q0 = 72057593783123969;
+    uint256 internal constant T = 2 ** 36 - 243;
     uint64 internal constant INVALID = type(uint64).max;
 
     function decrypt(bytes memory c1, bytes7 cell, bytes memory key) internal pure returns (uint64) {

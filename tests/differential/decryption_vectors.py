@@ -46,7 +46,7 @@ def replies(rng: np.random.Generator) -> tuple[bytes, bytes, list[bytes], list[i
     honest = made[0]
     # Beside every kind of rounding border: the phase is (k + 1/2) q0 / t, give or take a little.
     offset = phases(honest, key, WIDE, WIDE.N)[0] - int(honest.cells[0])
-    for k, beside in [(0, 0), (0, 1), (2**35, 0), (2**35, 1), (2**36 - 1, 0), (2**36 - 1, 1)]:
+    for k, beside in [(k, beside) for k in (0, WIDE.t // 2, WIDE.t - 1) for beside in (0, 1)]:
         border = ((2 * k + 1) * WIDE.q0 // (2 * WIDE.t) + beside) % WIDE.q0
         assert round_phase(border, WIDE) == (k + beside) % WIDE.t
         made.append(_reply(honest.c1, border - offset))

@@ -38,7 +38,7 @@ def weight_rows(rng: random.Random) -> list[dict[str, int]]:
     """Values and record counts at, below and above their bounds: value, records, caps → weight."""
     rows = []
     for value_cap, minimum, cap in [(1, 1, 1), (VALUE_CAP, 1, RECORDS), (2**30, 10, 1000), (12345, 50, 50)]:
-        values = [-T // 2, -1, 0, 1, value_cap - 1, value_cap, value_cap + 1, T // 2 - 1, rng.randrange(1, T // 2)]
+        values = [-(T // 2), -1, 0, 1, value_cap - 1, value_cap, value_cap + 1, T // 2, rng.randrange(1, T // 2)]
         counts = {0, minimum - 1, minimum, minimum + 1, cap - 1, cap, min(cap + 1, RECORDS), RECORDS}
         for value in values:
             for records in sorted(counts):
@@ -78,7 +78,7 @@ def orders(rng: random.Random) -> list[dict[str, Any]]:
         }
         rows = []
         for _ in range(rng.randrange(1, 8)):
-            value, pad = rng.randrange(-T // 2, T // 2) >> rng.randrange(36), rng.randrange(T)
+            value, pad = rng.randrange(-(T // 2), T // 2 + 1) >> rng.randrange(36), rng.randrange(T)
             attested = INVALID if rng.random() < 0.1 else (value + pad) % T
             records = rng.randrange(1500)
             value = opened_value(attested, pad)

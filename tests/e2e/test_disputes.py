@@ -23,11 +23,11 @@ from tip_exchange.roles import buyer as buyer_role
 from tip_exchange.roles.buyer import Offer, open_order
 from tip_exchange.roles.market import Market
 from tip_exchange.roles.respond import watch
+from tip_exchange.settlement import T
 from tip_exchange.types import BURN_ADDRESS, INVALID, NATIVE_COIN, UNAVAILABLE
 
 ETHER = 10**18
 BUDGET, BOND, FEE, CHALLENGE_BOND = ETHER, ETHER // 2, ETHER // 100, ETHER // 10
-T = 2**36
 PROBER = "stranger"
 GAS = ETHER // 50
 """More than anybody's gas here costs, less than any payment but the answer fee."""

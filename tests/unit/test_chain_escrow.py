@@ -31,12 +31,12 @@ from tip_exchange.errors import (
     TipError,
     WrongChain,
 )
-from tip_exchange.settlement import opened_value
+from tip_exchange.settlement import T, opened_value
 from tip_exchange.types import INVALID, NATIVE_COIN, UNAVAILABLE, Phase, Terms
 
 Accounts = Callable[..., LocalAccount]
 REPLY, ROOT, SALT = b"\x0a" * 32, b"\x0b" * 32, b"\x0c" * 32
-PAD, RECORDS = 2**36 - 5, 50
+PAD, RECORDS = T - 5, 50
 
 
 @dataclass
@@ -87,7 +87,7 @@ def test_an_order_is_paid_out_to_the_last_wei_in_coin(market: Market) -> None:
     market.submit(helpful)
     market.submit(harmful)
     market.wait()
-    market.attest((PAD + 3 * 2**32) % 2**36, (PAD - 9) % 2**36)
+    market.attest((PAD + 3 * 2**32) % T, (PAD - 9) % T)
     market.reveal(helpful)
     market.reveal(harmful)
 
@@ -145,7 +145,7 @@ def test_an_order_in_a_token_is_approved_and_paid_in_it(
     pad_hash = pad_commitment(order_id, seller.address, PAD, RECORDS, SALT)
     escrow.submit(seller, journal, order_id, REPLY, pad_hash, ROOT)
     nodes.advance_time(url, 1000)
-    escrow.attest(buyer, journal, order_id, escrow.order(order_id).submissions_hash, [(PAD + 1) % 2**36])
+    escrow.attest(buyer, journal, order_id, escrow.order(order_id).submissions_hash, [(PAD + 1) % T])
     escrow.reveal(seller, journal, order_id, seller.address, PAD, RECORDS, SALT)
     nodes.advance_time(url, 2000)
     escrow.claim(seller, journal, order_id, seller.address)
@@ -168,7 +168,7 @@ def test_every_event_is_decoded_with_its_place_and_cost(market: Market) -> None:
     market.submit(second)
     escrow.reject(market.buyer, journal, order_id, second.address)
     market.wait()
-    attested = (PAD + 1) % 2**36
+    attested = (PAD + 1) % T
     market.attest(attested, INVALID)
     market.reveal(first)
     market.wait(2000)
@@ -230,7 +230,7 @@ def test_each_phase_has_a_refund_of_its_own(market: Market) -> None:
     (seller, _) = market.sellers
     market.submit(seller)
     market.wait()
-    market.attest((PAD + 1) % 2**36)
+    market.attest((PAD + 1) % T)
     market.reveal(seller)
     market.wait(2000)
     first = escrow.refund(market.buyer, journal, order_id)
@@ -272,10 +272,10 @@ def test_refusals_are_sentences_with_order_seller_and_time(market: Market, tmp_p
         (lambda: escrow.attest(seller, other, order_id, stored, [1]), "use the buyer's wallet"),
         (lambda: escrow.attest(buyer, Journal(tmp_path / "a"), order_id, ROOT, [1]), "over submissions 0x0b0b"),
         (lambda: escrow.attest(buyer, Journal(tmp_path / "b"), order_id, stored, []), "holds 0 values for 1"),
-        (lambda: escrow.attest(buyer, Journal(tmp_path / "c"), order_id, stored, [2**36]), "neither below 2^36"),
+        (lambda: escrow.attest(buyer, Journal(tmp_path / "c"), order_id, stored, [T]), "neither below 2^36 - 243"),
     ]:
         assert part in market.revert(step)
-    market.attest((PAD + 1) % 2**36)
+    market.attest((PAD + 1) % T)
     assert "pad, records and salt" in market.revert(
         lambda: escrow.reveal(seller, other, order_id, seller.address, 1, RECORDS, SALT)
     )
@@ -322,7 +322,7 @@ def test_a_signed_attestation_counts_for_its_order_contract_and_chain_only(marke
     escrow, order_id = market.escrow, market.order_id
     market.submit(market.sellers[0])
     market.wait()
-    stored, values = escrow.order(order_id).submissions_hash, [(PAD + 1) % 2**36]
+    stored, values = escrow.order(order_id).submissions_hash, [(PAD + 1) % T]
 
     def sign(who: LocalAccount, chain: int, contract: str, order: bytes, numbers: list[int]) -> bytes:
         return sign_attestation(who, chain, contract, order, stored, numbers)
@@ -385,7 +385,7 @@ def attesting(market: Market) -> tuple[bytes, list[int], bytes]:
     """Brings the order to its attestation: the submissions' hash, values, and the buyer's signature under both."""
     market.submit(market.sellers[0])
     market.wait()
-    escrow, values = market.escrow, [(PAD + 1) % 2**36]
+    escrow, values = market.escrow, [(PAD + 1) % T]
     stored = escrow.order(market.order_id).submissions_hash
     signature = sign_attestation(market.buyer, escrow.chain_id, escrow.address, market.order_id, stored, values)
     return stored, values, signature
@@ -482,7 +482,7 @@ def test_an_attestation_that_never_counted_does_not_stop_other_values(
     market.submit(first)
     market.submit(second)
     market.wait()
-    values = [(PAD + 1) % 2**36, (PAD + 2) % 2**36]
+    values = [(PAD + 1) % T, (PAD + 2) % T]
 
     def kill(*_: object) -> None:
         raise KeyboardInterrupt
@@ -527,7 +527,7 @@ def test_pinned_reads_all_show_one_block(market: Market) -> None:
     escrow, order_id, (seller, late) = market.escrow, market.order_id, market.sellers
     market.submit(seller)
     market.wait()
-    market.attest((PAD + 1) % 2**36)
+    market.attest((PAD + 1) % T)
     market.reveal(seller)
     market.wait(2000)
     rpc(escrow.w3, "evm_mine")

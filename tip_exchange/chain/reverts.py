@@ -43,13 +43,13 @@ SENTENCES: Mapping[str, str] = {
     "read the submissions again and decrypt once more",
     "WrongValueCount": "the attestation for order {orderId} holds {given} values for {needed} submissions; attest one "
     "for each, in order of submission",
-    "ValueOutOfRange": "attested value {value} of submission {index} in order {orderId} is neither below 2^36 nor "
-    "INVALID (2^64 - 1) nor, in an attestation, UNAVAILABLE (2^64 - 2)",
+    "ValueOutOfRange": "attested value {value} of submission {index} in order {orderId} is neither below 2^36 - 243 "
+    "nor INVALID (2^64 - 1) nor, in an attestation, UNAVAILABLE (2^64 - 2)",
     "RejectedNeedsInvalid": "submission {index} of order {orderId} is rejected, so its attested value must be INVALID "
     "(2^64 - 1), not {value}",
     "WrongSignature": "the attestation for order {orderId} is not signed by its buyer {buyer} for this order, contract "
     "and chain; get a new signature from the buyer",
-    "PadOutOfRange": "the pad {pad} of seller {seller} in order {orderId} is not below 2^36",
+    "PadOutOfRange": "the pad {pad} of seller {seller} in order {orderId} is not below 2^36 - 243",
     "WrongOpening": "pad, records and salt of seller {seller} in order {orderId} hash to {given}, but {stored} was "
     "committed at submit; reveal with the state saved at that submit",
     "AlreadyRevealed": "seller {seller} has revealed in order {orderId} before; wait until claims open",

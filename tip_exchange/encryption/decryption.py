@@ -48,7 +48,7 @@ def decrypt(data: bytes, key: TernaryKey, parameters: ParameterSet) -> int:
 
 
 def decrypt_scores(reply: Reply, key: TernaryKey, parameters: ParameterSet, width: int) -> Coefficients:
-    """The scores of a reply block, int64 (records,), centred in [−t/2, t/2), scaled by S²."""
+    """The scores of a reply block, int64 (records,), centred in [−(t − 1)/2, (t − 1)/2], scaled by S²."""
     values = [round_phase(phase, parameters) for phase in phases(reply, key, parameters, width)]
     half = parameters.t // 2
     return (np.array(values, np.int64) + half) % parameters.t - half

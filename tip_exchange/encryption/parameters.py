@@ -27,7 +27,7 @@ class ParameterSet:
         q0, q1: data primes, both ≡ 1 mod t, so that plaintext rounding adds no noise that depends on a vector.
             A reply leaves modulo q0.
         key_prime: SEAL's special prime, never used by an evaluation here.
-        t: plaintext modulus.
+        t: plaintext modulus, a prime.
         S: fixed-point scale of a unit-norm vector; values are scaled by S².
         flood_bits: the sanitiser adds a uniform integer of [-2^flood_bits, 2^flood_bits).
     """
@@ -89,8 +89,8 @@ WIDE = ParameterSet(
     number=1,
     name="wide",
     N=8192,
-    q0=72055532453625857,
-    q1=1152921092289986561,
+    q0=72057593783123969,
+    q1=1151795600627122177,
     key_prime=1152920267656265729,
     t=T,
     S=2**17,

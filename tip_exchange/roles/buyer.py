@@ -233,6 +233,8 @@ def _prepare(
         keyHash=not_known_yet,
         boxKey=not_known_yet,
         spotCheckHash=not_known_yet,
+        tagKeyHash=bytes(32),
+        spotCheckRows=0,
         **decided,
     )
     market.escrow.check_terms(draft)

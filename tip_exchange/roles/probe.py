@@ -93,8 +93,9 @@ def _prepare(market: Market, folder: Path, order: OrderState, constant: int | No
     parameters = parameter_set(terms.parameterSet)
     if constant is None:
         constant = secrets.randbelow(2 * LARGEST_CONSTANT) - LARGEST_CONSTANT
-    elif not -parameters.t // 2 <= constant < parameters.t // 2:
-        raise StateError(f"the constant {constant} is no value; give one in [-2^35, 2^35)")
+    elif abs(constant) > parameters.t // 2:
+        largest = parameters.t // 2
+        raise StateError(f"the constant {constant} is no value; give one from {-largest} to {largest}")
     path = folder / "query.bin"
     limit = query_bytes(parameters, MAX_DIMENSION, parameters.N)
     market.store.get_file(terms.queryHash, path, limit=limit, hasher=new_keccak)
