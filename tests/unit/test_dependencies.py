@@ -11,7 +11,7 @@ import tip_exchange
 PACKAGE = Path(tip_exchange.__file__).parent
 LAYERS = [
     {"types", "errors"},
-    {"commitments", "settlement", "files"},
+    {"agreement", "commitments", "settlement", "files"},
     {"influence", "encryption", "chain", "storage"},
     {"roles"},
     {"cli"},
