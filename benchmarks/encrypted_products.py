@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from tip_exchange.encryption.decryption import open_scores
 from tip_exchange.encryption.packing import fixed_point
 from tip_exchange.encryption.parameters import WIDE
-from tip_exchange.encryption.query import SecretKey, encrypted_query
+from tip_exchange.encryption.query import SecretKey, encrypted_record_query
 from tip_exchange.encryption.record_scores import ScoringTask, replies, score_records
 from tip_exchange.encryption.wire import record_width
 
@@ -86,7 +86,7 @@ def ours(processes: int = 1, *, keep: bool = False) -> Callable[[Direction, Rows
         n, d = rows.shape
         key, width = SecretKey.fresh(WIDE), record_width(WIDE, d, n)
         with (folder / "query.bin").open("wb") as file:
-            file.writelines(encrypted_query(fixed_point(direction, WIDE, "query"), key, width=width, records=n))
+            file.writelines(encrypted_record_query(fixed_point(direction, WIDE, "query"), key, width=width, records=n))
         rows.astype("<f4").tofile(folder / "rows.f32")
         kept = folder / "transforms" if keep else None
         task = ScoringTask(folder / "query.bin", WIDE.number, d, folder / "rows.f32", n, folder / "replies", kept)

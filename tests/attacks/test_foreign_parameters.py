@@ -28,7 +28,7 @@ from vectors import unit
 from tip_exchange.encryption import parameters as package
 from tip_exchange.encryption.decryption import decrypt
 from tip_exchange.encryption.packing import fixed_point
-from tip_exchange.encryption.parameters import PARAMETER_SETS, WIDE, parameter_set
+from tip_exchange.encryption.parameters import PARAMETER_SETS, WIDE, QueryKind, parameter_set
 from tip_exchange.encryption.sampling import centred_binomial
 from tip_exchange.encryption.scoring import new_pad
 from tip_exchange.encryption.wire import Block, Query, encode_query
@@ -55,7 +55,7 @@ def test_a_modulus_of_the_buyers_choice_lifts_the_pad_off_the_value_and_an_unkno
     entries = fixed_point(unit(rng.standard_normal(DIMENSION)) / 2**7, WIDE, "query")
     gradient = fixed_point(unit(rng.standard_normal(DIMENSION)), COARSE, "gradient")
     buyer = buyer_of(entries)
-    believed = Query(COARSE, DIMENSION, N, buyer.query.zero_blocks, buyer.query.blocks)
+    believed = Query(COARSE, QueryKind.DATA_SET, DIMENSION, N, buyer.query.zero_blocks, buyer.query.blocks)
     value = int(entries @ gradient)
     assert abs(value) < 2**15
     for _ in range(10):
@@ -76,7 +76,7 @@ def asking_for(places: dict[int, int]) -> Buyer:
         raw[place] = 2**shift
     ((_, a),), (block,) = honest.blocks, honest.query.blocks
     b = centred(raw + centred_binomial(N).astype(object) - multiply(a, honest.key.astype(object)))
-    query = Query(WIDE, DIMENSION, N, honest.query.zero_blocks, (Block(block.seed, residues(b)),))
+    query = Query(WIDE, QueryKind.DATA_SET, DIMENSION, N, honest.query.zero_blocks, (Block(block.seed, residues(b)),))
     return Buyer(honest.key, honest.entries, parsed(encode_query(query), DIMENSION), [(b, a)], honest.zero_block)
 
 
@@ -103,7 +103,7 @@ def test_a_flood_of_the_buyers_choice_leaves_three_entries_to_a_crafted_query_an
         assert read == gradient[[9, 0]].tolist(), "what a malformed query is known to tell"
 
     weak, buyer = replace(WIDE, number=2, name="weak", flood_bits=60), asking_for(three)
-    believed = Query(weak, DIMENSION, N, buyer.query.zero_blocks, buyer.query.blocks)
+    believed = Query(weak, QueryKind.DATA_SET, DIMENSION, N, buyer.query.zero_blocks, buyer.query.blocks)
     exact = 0
     for gradient in gradients:
         expected = gradient[[200, 9, 0]].tolist()
@@ -151,7 +151,10 @@ def test_a_known_set_that_the_order_does_not_name_is_refused(buyer: Buyer, monke
 def test_a_seller_answers_no_query_of_a_set_whose_bound_does_not_hold(change: dict[str, int], buyer: Buyer) -> None:
     weak = replace(WIDE, **change)
     with pytest.raises(ParameterError, match=r"may be off|may wrap modulo t"):
-        answer(Query(weak, DIMENSION, N, buyer.query.zero_blocks, buyer.query.blocks), random_gradient(DIMENSION, 4))
+        answer(
+            Query(weak, QueryKind.DATA_SET, DIMENSION, N, buyer.query.zero_blocks, buyer.query.blocks),
+            random_gradient(DIMENSION, 4),
+        )
 
 
 def test_the_contract_knows_the_same_set_by_the_same_number() -> None:

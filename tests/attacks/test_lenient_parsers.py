@@ -32,7 +32,7 @@ from naive import (
 from vectors import gradient_blocks
 
 from tip_exchange.commitments import keccak, reply_commitment
-from tip_exchange.encryption.parameters import WIDE
+from tip_exchange.encryption.parameters import WIDE, QueryKind
 from tip_exchange.encryption.query import expand_a
 from tip_exchange.encryption.scoring import new_pad
 from tip_exchange.encryption.wire import Block, Query, block_bytes, decode_reply, encode_query
@@ -41,7 +41,7 @@ from tip_exchange.settlement import opened_value
 from tip_exchange.types import INVALID
 
 DIMENSION = 64
-HEADER, SEED = 48, 64
+HEADER, SEED = 49, 64
 BLOCK = block_bytes(WIDE)
 
 
@@ -51,7 +51,7 @@ def lenient_cells(data: bytes, width: int, prime: int, count: int) -> Any:
 
 
 def lenient_query(data: bytes) -> Query:
-    dimension, blocks = int.from_bytes(data[8:16], "big"), []
+    dimension, blocks = int.from_bytes(data[9:17], "big"), []
     needed = -(-dimension // N)
     zeros = max(0, round((len(data) - HEADER) / BLOCK) - needed)
     for k in range(zeros + needed):
@@ -59,7 +59,7 @@ def lenient_query(data: bytes) -> Query:
         low = lenient_cells(block[SEED:], 7, q0, N)
         high = lenient_cells(block[SEED + 7 * N :], 8, q1, N)
         blocks.append(Block(block[:SEED].ljust(SEED, b"\0"), np.stack([low, high])))
-    return Query(WIDE, dimension, N, tuple(blocks[:zeros]), tuple(blocks[zeros:]))
+    return Query(WIDE, QueryKind.DATA_SET, dimension, N, tuple(blocks[:zeros]), tuple(blocks[zeros:]))
 
 
 def lenient_value(data: bytes, buyer: Buyer) -> int:
@@ -132,7 +132,7 @@ SAME_MEANING: dict[str, Callable[[bytes], bytes]] = {
     "trailing byte": lambda blob: blob + b"\0",
     "magic": lambda blob: b"QPIT" + blob[4:],
     "version": lambda blob: blob[:4] + b"\1" + blob[5:],
-    "width": lambda blob: blob[:6] + b"\0\x10" + blob[8:],
+    "width": lambda blob: blob[:7] + b"\0\x10" + blob[9:],
 }
 
 
@@ -155,7 +155,7 @@ OTHER_MEANING: dict[str, Callable[[bytes], bytes]] = {
     "truncated in the query block": lambda blob: blob[:-1000],
     "without a query block": lambda blob: blob[:-BLOCK],
     "a seed used twice": lambda blob: blob[: HEADER + BLOCK] + blob[HEADER : HEADER + SEED] + blob[-BLOCK + SEED :],
-    "a dimension of more blocks": lambda blob: blob[:8] + (3 * N).to_bytes(8, "big") + blob[16:],
+    "a dimension of more blocks": lambda blob: blob[:9] + (3 * N).to_bytes(8, "big") + blob[17:],
     "two zero blocks": lambda blob: blob + blob[-BLOCK:],
 }
 
@@ -196,7 +196,7 @@ def test_blocks_of_one_seed_show_the_query_to_everybody_and_are_refused() -> Non
     seen = centred(b - buyer.zero_block[0])
     read = (seen + DELTA // 2) // DELTA
     assert (read[:DIMENSION] == buyer.entries).all(), "the attack must work"
-    repeated = Query(WIDE, DIMENSION, N, (zero,), (Block(zero.seed, residues(b)),))
+    repeated = Query(WIDE, QueryKind.DATA_SET, DIMENSION, N, (zero,), (Block(zero.seed, residues(b)),))
     with pytest.raises(WireError, match="two blocks share one seed"):
         parsed(encode_query(repeated), DIMENSION)
 

@@ -23,10 +23,10 @@ from naive import (
     switch,
 )
 from numpy.typing import NDArray
-from vectors import gradient_blocks, published_query, query_blocks, unit
+from vectors import gradient_blocks, published_record_query, query_blocks, unit
 
 from tip_exchange.encryption.packing import Coefficients, fixed_point, result_coefficients
-from tip_exchange.encryption.parameters import WIDE
+from tip_exchange.encryption.parameters import WIDE, QueryKind
 from tip_exchange.encryption.query import expand_a
 from tip_exchange.encryption.scoring import RecordScorer
 from tip_exchange.encryption.wire import Block, Query, Reply, encode_reply
@@ -50,8 +50,8 @@ def answered(query: Query, rows: Coefficients) -> Reply:
 
 def honest_query(dimension: int) -> tuple[NDArray[np.int64], Coefficients, Query]:
     entries = fixed_point(unit(np.random.default_rng(1).standard_normal(dimension)), WIDE, "query")
-    made = published_query(entries, WIDTH)
-    return made.secret_key, entries, made.query(dimension, WIDTH)
+    made = published_record_query(entries, WIDTH)
+    return made.secret_key, entries, made.query(dimension, QueryKind.RECORDS)
 
 
 def distance(query: Query, guess: Coefficients, c1: Polynomial) -> float:
@@ -71,7 +71,7 @@ def crafted(query: Query, zero_blocks: int) -> Query:
     zeros = [Block(query.zero_blocks[0].seed, b)]
     zeros += [Block(block.seed, nothing) for block in query.zero_blocks[1:zero_blocks]]
     blocks = [Block(block.seed, nothing) for block in query.blocks]
-    return Query(WIDE, query.dimension, WIDTH, zeros, blocks)
+    return Query(WIDE, QueryKind.RECORDS, query.dimension, WIDTH, zeros, blocks)
 
 
 def mask_read_off(reply: Reply) -> Coefficients:
@@ -146,7 +146,7 @@ def test_a_whole_c0_hands_over_every_record_and_a_reply_has_one_number_for_each(
 
     reply = answered(query, rows)
     assert reply.cells.size == RECORDS == len(encode_reply(reply)) // 7 - N
-    assert Reply.__slots__ == ("c1", "cells")
+    assert Reply.__slots__ == ("c1", "cells", "tail")
 
 
 def test_the_noise_at_a_result_tells_of_all_records_without_a_flood_and_of_none_with_it() -> None:

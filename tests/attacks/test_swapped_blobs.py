@@ -8,7 +8,7 @@ from vectors import Published, published_query
 
 from tip_exchange.commitments import check, keccak, pad_commitment, reply_commitment
 from tip_exchange.encryption.decryption import decrypt
-from tip_exchange.encryption.parameters import WIDE
+from tip_exchange.encryption.parameters import WIDE, QueryKind
 from tip_exchange.encryption.query import zero_block_hash
 from tip_exchange.encryption.scoring import value_data_set
 from tip_exchange.encryption.wire import Query, decode_query, encode_query, encode_reply
@@ -46,7 +46,7 @@ def test_a_query_of_another_order_is_refused_by_its_hash(orders: list[Published]
 def test_a_mixed_query_passes_no_hash(orders: list[Published]) -> None:
     """The buyer's zero block before the thief's query block parses, and keeps the zero block hash: not the query's."""
     buyer, thief = (decode_query(each.blob, parameters=WIDE, dimension=DIMENSION) for each in orders)
-    mixed = Query(WIDE, DIMENSION, WIDE.N, buyer.zero_blocks, thief.blocks)
+    mixed = Query(WIDE, QueryKind.DATA_SET, DIMENSION, WIDE.N, buyer.zero_blocks, thief.blocks)
     blob = encode_query(mixed)
     assert zero_block_hash(decode_query(blob, parameters=WIDE, dimension=DIMENSION)) == zero_block_hash(buyer)
     with pytest.raises(IntegrityError):

@@ -34,7 +34,7 @@ from naive import (
 )
 from vectors import gradient_blocks, query_blocks
 
-from tip_exchange.encryption.parameters import ERROR_BOUND, WIDE
+from tip_exchange.encryption.parameters import ERROR_BOUND, WIDE, QueryKind
 from tip_exchange.encryption.query import expand_a
 from tip_exchange.encryption.sampling import ternary
 from tip_exchange.encryption.scoring import value_data_set
@@ -48,7 +48,7 @@ SHIFTS = [10, 25, 40]
 def seeded_by_the_wire(zero_block: Pair, blocks: list[Pair], dimension: int) -> Query:
     """What is left of chosen blocks in our wire format: their b halves, under seeds that the buyer may pick."""
     wired = [Block(bytes([k + 1]) * 64, residues(b)) for k, (b, _) in enumerate([zero_block, *blocks])]
-    query = Query(WIDE, dimension, WIDE.N, tuple(wired[:1]), tuple(wired[1:]))
+    query = Query(WIDE, QueryKind.DATA_SET, dimension, WIDE.N, tuple(wired[:1]), tuple(wired[1:]))
     return decode_query(encode_query(query), parameters=WIDE, dimension=dimension)
 
 
@@ -128,4 +128,4 @@ def test_division_in_the_ring_is_exact() -> None:
     """The trapdoors stand on it."""
     x, y = ternary(N).astype(object), integers(residues(np.arange(N).astype(object) + 1))
     assert (divide(multiply(x, y), y) == x).all()
-    assert Reply.__slots__ == ("c1", "cells")
+    assert Reply.__slots__ == ("c1", "cells", "tail")

@@ -15,7 +15,7 @@ from tip_exchange.encryption import seal as bridge
 from tip_exchange.encryption.decryption import decrypt, phases, round_phase
 from tip_exchange.encryption.keys import TernaryKey
 from tip_exchange.encryption.packing import fixed_point
-from tip_exchange.encryption.parameters import WIDE
+from tip_exchange.encryption.parameters import WIDE, QueryKind
 from tip_exchange.encryption.scoring import value_data_set
 from tip_exchange.encryption.seal import seal
 from tip_exchange.encryption.wire import Block, Query, Reply, encode_reply, reply_bytes
@@ -59,7 +59,7 @@ def test_the_integer_decryption_equals_seals_on_real_replies(keys: tuple[Any, Te
     rng = np.random.default_rng(1)
     entries = fixed_point(unit(rng.standard_normal(N)), WIDE, "query")
     zero, block = (Block(*seal(WIDE).encrypt(seal_key, plain)) for plain in (np.zeros(N, np.int64), entries))
-    query = Query(WIDE, N, N, (zero,), (block,))
+    query = Query(WIDE, QueryKind.DATA_SET, N, N, (zero,), (block,))
     for pad in (0, 1, t // 2, t - 1, 123456789012 % t):
         gradient = fixed_point(unit(rng.standard_normal(N)), WIDE, "gradient")
         reply = value_data_set(query, gradient, pad)

@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from vectors import Published, gradient_blocks, published_query, query_blocks, unit
+from vectors import Published, gradient_blocks, published_record_query, query_blocks, unit
 
 from tip_exchange.encryption import record_scores
 from tip_exchange.encryption.decryption import decrypt_scores, open_scores, phases
 from tip_exchange.encryption.packing import Coefficients, fixed_point, result_coefficients
-from tip_exchange.encryption.parameters import MIN_WIDTH, WIDE, noise_budget
-from tip_exchange.encryption.query import SecretKey, encrypted_query
+from tip_exchange.encryption.parameters import MIN_WIDTH, WIDE, QueryKind, noise_budget
+from tip_exchange.encryption.query import SecretKey, encrypted_query, encrypted_record_query
 from tip_exchange.encryption.record_scores import ScoringTask, replies, score_records, transform_bytes
 from tip_exchange.encryption.scoring import RecordScorer, value_data_set
 from tip_exchange.encryption.wire import (
@@ -55,8 +55,8 @@ def rows(kind: str, records: int, dimension: int, query: NDArray[np.float64]) ->
 
 def queried(dimension: int, width: int) -> tuple[Coefficients, Published, RecordScorer]:
     entries = fixed_point(unit(np.random.default_rng(1).standard_normal(dimension)), WIDE, "query")
-    made = published_query(entries, width)
-    return entries, made, RecordScorer(made.query(dimension, width), WIDE.results(width))
+    made = published_record_query(entries, width)
+    return entries, made, RecordScorer(made.query(dimension, QueryKind.RECORDS), WIDE.results(width))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -105,7 +105,7 @@ def task(tmp_path: Path) -> tuple[ScoringTask, Coefficients, Published]:
     """1,100 records of 40 entries at width 16: three reply blocks, the last one short."""
     dimension, width, records = 40, 16, 1100
     entries = fixed_point(unit(np.random.default_rng(1).standard_normal(dimension)), WIDE, "query")
-    made = published_query(entries, width)
+    made = published_record_query(entries, width)
     (tmp_path / "query.bin").write_bytes(made.blob)
     gradients = rows("gaussian", records, dimension, np.zeros(dimension)).astype("<f4")
     (tmp_path / "rows.f32").write_bytes(gradients.tobytes())
@@ -258,13 +258,13 @@ def test_a_record_query_is_read_at_its_own_width_only(tmp_path: Path) -> None:
     _, made, _ = queried(40, 64)
     path = tmp_path / "query"
     path.write_bytes(made.blob)
-    assert map_query(path, WIDE, 40, records=True).width == 64
-    with pytest.raises(WireError, match=r"block width 64 .* expected 8192"):
+    assert map_query(path, WIDE, 40, QueryKind.RECORDS).width == 64
+    with pytest.raises(WireError, match=r"of kind 1, but the order.s is 0 \(no tags\)"):
         map_query(path, WIDE, 40)
     for width in (0, 8, 48, 16384):
-        path.write_bytes(made.blob[:6] + width.to_bytes(2, "big") + made.blob[8:])
+        path.write_bytes(made.blob[:7] + width.to_bytes(2, "big") + made.blob[9:])
         with pytest.raises(ParameterError, match=rf"block width {width} is no power of two in \[16, 8192\]"):
-            map_query(path, WIDE, 40, records=True)
+            map_query(path, WIDE, 40, QueryKind.RECORDS)
     path.write_bytes(b"")
     with pytest.raises(WireError, match="is empty"):
         map_query(path, WIDE, 40)
@@ -308,7 +308,7 @@ def test_a_bound_that_does_not_hold_is_named() -> None:
     with pytest.raises(ParameterError, match=r"statistical distance 2\^-2\d\.\d .* 2\^-30 is the bound; score fewer"):
         noise_budget(WIDE, 384, width=16, records=10**8)
     with pytest.raises(ParameterError, match="statistical distance"):
-        next(encrypted_query(np.zeros(384, np.int64), SecretKey.fresh(WIDE), width=16, records=10**8))
+        next(encrypted_record_query(np.zeros(384, np.int64), SecretKey.fresh(WIDE), width=16, records=10**8))
     with pytest.raises(ParameterError, match="no power of two"):
         noise_budget(WIDE, 384, width=24)
 

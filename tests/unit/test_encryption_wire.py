@@ -10,7 +10,7 @@ import tenseal.sealapi as sealapi
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tip_exchange.encryption.parameters import WIDE
+from tip_exchange.encryption.parameters import WIDE, QueryKind
 from tip_exchange.encryption.scoring import value_data_set
 from tip_exchange.encryption.seal import seal
 from tip_exchange.encryption.wire import (
@@ -34,7 +34,7 @@ from tip_exchange.errors import ParameterError, WireError
 
 N, q0, q1 = WIDE.N, WIDE.q0, WIDE.q1
 DIMENSION = 5
-HEADER = 48
+HEADER = 49
 LOW = HEADER + SEED_BYTES
 """Where the first block's cells modulo q0 start."""
 HIGH = LOW + 7 * N
@@ -50,7 +50,8 @@ def some_query(dimension: int = DIMENSION) -> Query:
         b = np.stack([rng.integers(0, prime, N).astype(np.uint64) for prime in (q0, q1)])
         return Block(rng.bytes(SEED_BYTES), b)
 
-    return Query(WIDE, dimension, N, (block(),), tuple(block() for _ in range(WIDE.blocks(dimension, N))))
+    blocks = tuple(block() for _ in range(WIDE.blocks(dimension, N)))
+    return Query(WIDE, QueryKind.DATA_SET, dimension, N, (block(),), blocks)
 
 
 QUERY = some_query()
@@ -106,29 +107,32 @@ def test_cells_are_big_endian_whatever_the_memory_layout(values: list[int], stri
 def test_no_object_has_a_place_for_an_a_half() -> None:
     """The trapdoors of tests/attacks need a chosen a; here it can only come out of the seed."""
     assert [field.name for field in fields(Block)] == ["seed", "b"]
-    assert [field.name for field in fields(Reply)] == ["c1", "cells"]
+    assert [field.name for field in fields(Reply)] == ["c1", "cells", "tail"]
     assert block_bytes(WIDE) == 64 + N * (7 + 8)
 
 
 REFUSED: dict[str, tuple[bytes, type[Exception], str]] = {
-    "empty": (b"", WireError, "0 bytes, a header alone has 48"),
-    "half a header": (BLOB[:47], WireError, "47 bytes, a header alone has 48"),
-    "header only": (BLOB[:48], WireError, f"48 bytes, a query of dimension 5 has exactly {len(BLOB)}"),
+    "empty": (b"", WireError, "0 bytes, a header alone has 49"),
+    "half a header": (BLOB[:48], WireError, "48 bytes, a header alone has 49"),
+    "header only": (BLOB[:49], WireError, f"49 bytes, a query of dimension 5 has exactly {len(BLOB)}"),
     "one byte short": (BLOB[:-1], WireError, f"{len(BLOB) - 1} bytes, .* exactly {len(BLOB)}"),
     "one byte long": (BLOB + b"\0", WireError, f"{len(BLOB) + 1} bytes, .* exactly {len(BLOB)}"),
     "one block less": (BLOB[:SECOND], WireError, f"exactly {len(BLOB)}"),
     "one block more": (BLOB + BLOB[SECOND:], WireError, f"exactly {len(BLOB)}"),
     "magic": (patched((0, b"TIPR")), WireError, "starts with b'TIPR'"),
-    "version 0": (patched((4, b"\0")), WireError, "version 0, expected b'TIPQ' version 2"),
-    "version 1": (patched((4, b"\1")), WireError, "version 1, expected b'TIPQ' version 2"),
+    "version 0": (patched((4, b"\0")), WireError, "version 0, expected b'TIPQ' version 3"),
+    "version 2": (patched((4, b"\2")), WireError, "version 2, expected b'TIPQ' version 3"),
     "set 0": (patched((5, b"\0")), ParameterError, r"0 is unknown; .* 1 \(wide\)"),
     "set 2": (patched((5, b"\2")), ParameterError, "2 is unknown"),
-    "no width": (patched((6, b"\0\0")), WireError, "block width 0 .* expected 8192"),
-    "a record query's width": (patched((6, b"\0\x20")), WireError, "block width 32 .* expected 8192"),
-    "largest width": (patched((6, b"\xff\xff")), WireError, "block width 65535"),
-    "dimension 0": (patched((8, bytes(8))), WireError, "dimension 0, expected 8192 and 5, the model's"),
-    "another dimension": (patched((15, b"\6")), WireError, "dimension 6, expected 8192 and 5"),
-    "huge dimension": (patched((8, b"\xff" * 8)), WireError, f"dimension {2**64 - 1}"),
+    "a record query": (patched((6, b"\1")), WireError, r"of kind 1, but the order's is 0 \(no tags\)"),
+    "a tagged query": (patched((6, b"\2")), WireError, r"of kind 2, but the order's is 0 \(no tags\)"),
+    "a kind that is none": (patched((6, b"\3")), WireError, r"of kind 3, but the order's is 0"),
+    "no width": (patched((7, b"\0\0")), WireError, "block width 0 .* expected 8192"),
+    "a record query's width": (patched((7, b"\0\x20")), WireError, "block width 32 .* expected 8192"),
+    "largest width": (patched((7, b"\xff\xff")), WireError, "block width 65535"),
+    "dimension 0": (patched((9, bytes(8))), WireError, "dimension 0, expected 8192 and 5, the model's"),
+    "another dimension": (patched((16, b"\6")), WireError, "dimension 6, expected 8192 and 5"),
+    "huge dimension": (patched((9, b"\xff" * 8)), WireError, f"dimension {2**64 - 1}"),
     "cell = q0": (patched((LOW + 7 * 3, q0.to_bytes(7, "big"))), WireError, f"block 0: cell 3 is {q0}, not below"),
     "cell = 2^56 - 1": (patched((HIGH - 7, b"\xff" * 7)), WireError, f"block 0: cell {N - 1} is {2**56 - 1}"),
     "cell = q1": (patched((HIGH, q1.to_bytes(8, "big"))), WireError, f"block 0: cell 0 is {q1}, not below"),
@@ -147,8 +151,8 @@ def test_a_malformed_query_is_refused_by_a_sentence_that_names_it(name: str) -> 
 def test_a_header_alone_tells_the_claimed_dimension() -> None:
     assert query_header(BLOB) == query_header(BLOB[:HEADER])
     assert query_header(BLOB).dimension == DIMENSION
-    with pytest.raises(WireError, match="47 bytes, a header alone has 48"):
-        query_header(BLOB[:47])
+    with pytest.raises(WireError, match="48 bytes, a header alone has 49"):
+        query_header(BLOB[:48])
 
 
 def test_the_largest_allowed_cells_pass() -> None:
@@ -177,10 +181,10 @@ def test_a_malformed_reply_is_refused_by_a_sentence_that_names_it(data: bytes, s
         decode_reply(data, WIDE)
 
 
-@pytest.mark.parametrize("length", [48, 49, 4096])
+@pytest.mark.parametrize("length", [49, 50, 4096])
 def test_sizes_are_checked_before_anything_is_allocated(length: int) -> None:
     """A header that promises 10⁸ entries (1.5 GB) behind a few bytes."""
-    data = patched((8, (10**8).to_bytes(8, "big")))[:length]
+    data = patched((9, (10**8).to_bytes(8, "big")))[:length]
     tracemalloc.start()
     try:
         with pytest.raises(WireError, match=rf"{length} bytes, a query of dimension 100000000 has exactly 15\d{{8}}$"):
@@ -216,7 +220,7 @@ def test_a_mutated_query_is_read_as_written_or_refused(edits: list[tuple[int, by
 @settings(max_examples=1500, deadline=None)
 @given(st.binary(max_size=400), st.integers(0, 2**64 - 1))
 def test_arbitrary_bytes_are_refused(tail: bytes, dimension: int) -> None:
-    header = BLOB[:8] + dimension.to_bytes(8, "big") + bytes(32)
+    header = BLOB[:9] + dimension.to_bytes(8, "big") + bytes(32)
     for data in (tail, header + tail):
         with pytest.raises((WireError, ParameterError)):
             decode(data, DIMENSION)

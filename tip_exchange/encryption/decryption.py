@@ -37,20 +37,27 @@ def round_phase(phase: int, parameters: ParameterSet) -> int:
     return (2 * parameters.t * phase + parameters.q0) // (2 * parameters.q0) % parameters.t
 
 
-def decrypt(data: bytes, key: TernaryKey, parameters: ParameterSet) -> int:
-    """The padded value of any reply bytes: in [0, t), or INVALID for bytes that are no reply. Total: never raises."""
+def decrypt(data: bytes, key: TernaryKey, parameters: ParameterSet, *, tagged: bool = False) -> int:
+    """The padded value of any reply bytes: in [0, t), or INVALID for bytes that are no reply. Total: never raises.
+
+    In a ``tagged`` order a reply is longer by its sealed tail, which is not looked into.
+    """
     try:
-        reply = decode_reply(data, parameters)
+        reply = decode_reply(data, parameters, tagged=tagged)
     except WireError:
         return INVALID
-    (phase,) = phases(reply, key, parameters, parameters.N)
-    return round_phase(phase, parameters)
+    (value,) = decrypt_results(reply, key, parameters, parameters.N)
+    return value
+
+
+def decrypt_results(reply: Reply, key: TernaryKey, parameters: ParameterSet, width: int) -> list[int]:
+    """What every cell of a reply decrypts to, in [0, t)."""
+    return [round_phase(phase, parameters) for phase in phases(reply, key, parameters, width)]
 
 
 def decrypt_scores(reply: Reply, key: TernaryKey, parameters: ParameterSet, width: int) -> Coefficients:
-    """The scores of a reply block, int64 (records,), centred in [−(t − 1)/2, (t − 1)/2], scaled by S²."""
-    values = [round_phase(phase, parameters) for phase in phases(reply, key, parameters, width)]
-    half = parameters.t // 2
+    """The scores of a reply block, int64 (records,), the residues nearest to 0, scaled by S²."""
+    values, half = decrypt_results(reply, key, parameters, width), parameters.t // 2
     return (np.array(values, np.int64) + half) % parameters.t - half
 
 

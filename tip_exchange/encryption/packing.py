@@ -1,10 +1,11 @@
 """Vectors as polynomials: fixed point, blocks, and the coefficient an inner product lands in.
 
-A query block holds b entries (the block width) in coefficients 0 … b−1. The other side holds N/b records at once,
-record i's same entries reversed at offset i·b. Coefficient i·b + b − 1 of the product is then record i's inner
-product, without rotations: the b query coefficients reach no other record's entries, and what wraps round (X^N = −1)
-lands below b − 1. The sum over blocks is the inner product of the whole vectors. A data set is one vector, b = N, and
-its result N − 1.
+A block holds a stretch of b entries (the block width) of every vector. One side's single vector has its entries in
+coefficients 0 … b−1; the other side holds N/b vectors at once, vector i's entries at offset i·b. Which side is whose
+depends on the query: records are many gradients against one direction, a tagged query many vectors against one
+gradient. Gradients are always reversed, so coefficient i·b + b − 1 of the product is inner product i, without
+rotations: b entries reach no other vector's, and what wraps round (X^N = −1) lands below b − 1. The sum over blocks is
+the inner product of the whole vectors. A data set without tags is one vector on either side, b = N, its result N − 1.
 """
 
 from __future__ import annotations
@@ -37,27 +38,30 @@ def fixed_point(vectors: Vector, parameters: ParameterSet, what: str) -> Coeffic
     return np.rint(vectors * parameters.S).astype(np.int64)
 
 
-def query_polynomials(integers: Coefficients, parameters: ParameterSet, width: int) -> Iterator[Coefficients]:
-    """The ⌈d/width⌉ blocks of a query, each int64 of shape (N,), from int64 (d,)."""
-    for start in range(0, integers.size, width):
-        polynomial = np.zeros(parameters.N, np.int64)
-        entries = integers[start : start + width]
-        polynomial[: entries.size] = entries
-        yield polynomial
+def stretches(vectors: Coefficients, width: int) -> Iterator[Coefficients]:
+    """``vectors``, int64 (m, d), as ⌈d/width⌉ stretches, int64 (m, width), the last one shorter."""
+    for start in range(0, vectors.shape[1], width):
+        yield vectors[:, start : start + width]
+
+
+def query_polynomial(entries: Coefficients, parameters: ParameterSet, width: int) -> Coefficients:
+    """The block, int64 (N,), that holds a stretch of a query's m ≤ N/width vectors, int64 (m, at most width)."""
+    packed = np.zeros((parameters.results(width), width), np.int64)
+    packed[: len(entries), : entries.shape[1]] = entries
+    return packed.reshape(-1)
 
 
 def gradient_polynomials(rows: Coefficients, parameters: ParameterSet, width: int) -> Iterator[Coefficients]:
     """The ⌈d/width⌉ blocks of up to N/width gradients, each int64 of shape (N,), from int64 (m, d)."""
-    for start in range(0, rows.shape[1], width):
-        entries = rows[:, start : start + width]
+    for entries in stretches(rows, width):
         packed = np.zeros((parameters.results(width), width), np.int64)
         packed[: len(rows), width - entries.shape[1] :] = entries[:, ::-1]
         yield packed.reshape(-1)
 
 
-def result_coefficients(records: int, width: int) -> Coefficients:
-    """Where the inner products of the first ``records`` gradients land, int64 (records,)."""
-    return np.arange(1, records + 1, dtype=np.int64) * width - 1
+def result_coefficients(results: int, width: int) -> Coefficients:
+    """Where the first ``results`` inner products land, int64 (results,)."""
+    return np.arange(1, results + 1, dtype=np.int64) * width - 1
 
 
 def inner_product(query: Coefficients, gradient: Coefficients) -> int:

@@ -6,6 +6,7 @@ A set is never taken from a counterparty: an order carries its number, and both 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 from fractions import Fraction
 from math import ceil, isqrt, log2
 
@@ -14,6 +15,25 @@ from tip_exchange.settlement import T
 
 ERROR_BOUND = 21
 """Largest absolute value of SEAL's error distribution, a centred binomial of 42 bits (standard deviation 3.24)."""
+
+CHECKS = 6
+"""Secret check vectors of a tagged query (:mod:`.tags`)."""
+
+
+class QueryKind(IntEnum):
+    """What a query asks for, and what it carries; the number is the byte that stands in its header."""
+
+    DATA_SET = 0
+    """The value of a whole data set: the direction alone."""
+    RECORDS = 1
+    """A score of every record: the direction alone, in blocks of a width of their own."""
+    TAGGED = 2
+    """The value of a data set and what binds it: check vectors, a combination of them all, and the direction."""
+
+    @property
+    def vectors(self) -> int:
+        """Vectors that share a block: each is multiplied with the seller's at once."""
+        return CHECKS + 2 if self is QueryKind.TAGGED else 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +47,7 @@ class ParameterSet:
         q0, q1: data primes, both ≡ 1 mod t, so that plaintext rounding adds no noise that depends on a vector.
             A reply leaves modulo q0.
         key_prime: SEAL's special prime, never used by an evaluation here.
-        t: plaintext modulus, a prime.
+        t: plaintext modulus, prime: an error in a value passes the check of its tag with odds of 1/t whatever it is.
         S: fixed-point scale of a unit-norm vector; values are scaled by S².
         flood_bits: the sanitiser adds a uniform integer of [-2^flood_bits, 2^flood_bits).
     """
@@ -67,8 +87,12 @@ class ParameterSet:
             raise ParameterError(f"block width {width} is no power of two in [{MIN_WIDTH}, {self.N}]")
         return ceil(dimension / width)
 
+    def data_set_width(self, kind: QueryKind) -> int:
+        """Block width of a query for a data set: its vectors share the N coefficients."""
+        return self.N // kind.vectors
+
     def results(self, width: int) -> int:
-        """Records that one reply block answers at this block width; 1 for a data set (width N)."""
+        """Results in one reply block at this block width; 1 for a data set without tags (width N)."""
         return self.N // width
 
     def zero_blocks(self, width: int) -> int:
@@ -139,43 +163,52 @@ class NoiseBudget:
 
 
 def noise_budget(
-    parameters: ParameterSet, dimension: int, *, width: int | None = None, records: int = 1
+    parameters: ParameterSet,
+    dimension: int,
+    kind: QueryKind = QueryKind.DATA_SET,
+    *,
+    width: int | None = None,
+    records: int = 1,
 ) -> NoiseBudget:
     """Derive the bound that makes inner products of ``dimension`` entries exact, and what their noise may tell.
 
     The phase ``c0 + c1·s`` of a reply, at a result coefficient, is Δ·message plus:
 
-    * *fresh noise*: the query's errors times the packed gradients, at most ``ERROR_BOUND`` times the sum of ‖g‖₁ over
-      the N/width records of a reply block, each ‖g‖₁ ≤ S·√d + d/2 (norm S, and half a unit of rounding an entry).
-      Blocks share that sum, so their number does not enter,
+    * *fresh noise*: the query's errors times the gradients packed into a block, at most ``ERROR_BOUND`` times the sum
+      of their ‖g‖₁ ≤ S·√d + d/2 (norm S, and half a unit of rounding an entry): N/width gradients of records, or the
+      one of a data set. Blocks share that sum, so their number does not enter,
     * the zero blocks' errors times their ternary u, and e1 times the ternary key: ``ERROR_BOUND · N`` each; and e0,
     * *the flood*,
-    * *encoding*: at most 2. With q ≡ 1 mod t, Δ = (q − 1)/t and ``Δ·m = (q·m − m)/t``; |m| < 2t for value and pad.
+    * *encoding*: with q ≡ 1 mod t, Δ = (q − 1)/t, and an inner product that exceeds m by k·t adds ``Δ·k·t ≡ −k``; so
+      does ``Δ·m = (q·m − m)/t``. At most 2 where entries are those of unit vectors times S (|m| < 2t for value and
+      pad); the combination in a tagged query is uniform modulo t, and then |k| ≤ ‖g‖₁/2 more.
 
     *Switching* to q0 divides that by q1 and adds the rounding of c0 and of c1 times the key, ``(N + 1) / 2``.
     *Decryption*, by the buyer and by the contract alike, rounds a phase whose error is below q0/2t to the exact
     message: it is the same integer formula, so nothing is added on chain.
 
-    The *statistical distance* counts eight standard deviations of the evaluation's noise, 3.24·√(N/width · ‖g‖² + …),
-    not its hard bound, against the flood, for every one of the ``records`` results.
+    The *statistical distance* counts eight standard deviations of the evaluation's noise, 3.24·√(N/width · ‖g‖² + …)
+    and ‖g‖/√12 for that k, not its hard bound, against the flood, for every result.
 
     Args:
         parameters: the set.
         dimension: d, entries of the query and of every gradient.
-        width: entries of the query in one block: N (the default) for a data set, less for record scores.
-        records: results that leave under one query: 1 for a data set.
+        kind: of the query.
+        width: entries of a vector in one block, for record scores; a data set's follows from the kind.
+        records: records scored under one query: 1 for a data set.
 
     Raises:
         ParameterError: a bound does not hold, naming it.
     """
-    width = parameters.N if width is None else width
+    width = parameters.data_set_width(kind) if width is None else width
     parameters.blocks(dimension, width)
-    packed, zeros = parameters.results(width), parameters.zero_blocks(width)
+    packed, zeros = parameters.results(width) // kind.vectors, parameters.zero_blocks(width)
     root = isqrt(dimension) + 1
     if (parameters.S + root // 2 + 1) ** 2 >= parameters.t // 2:
         raise ParameterError(f"values of dimension {dimension} may wrap modulo t = {parameters.t}; lower the rank")
     gradients = packed * (parameters.S * root + dimension // 2 + 1)
-    evaluation = ERROR_BOUND * (gradients + (zeros + 1) * parameters.N + 1) + 2
+    wraps = gradients // 2 + 1 if kind == QueryKind.TAGGED else 0
+    evaluation = ERROR_BOUND * (gradients + (zeros + 1) * parameters.N + 1) + wraps + 2
     flood = 2**parameters.flood_bits
     after_switch = Fraction(evaluation + flood, parameters.q1) + Fraction(parameters.N + 1, 2)
     allowed = Fraction(parameters.q0, 2 * parameters.t)
@@ -184,11 +217,12 @@ def noise_budget(
             f"a valuation of dimension {dimension} may be off: its error can reach 2^{log2(after_switch):.1f} of "
             f"2^{log2(allowed):.1f} allowed by parameter set {parameters.name}; lower the rank"
         )
-    deviation = 3.24 * (packed**0.5 * (parameters.S + root / 2) + (zeros + 1) * parameters.N**0.5)
-    distance_bits = parameters.flood_bits - log2(8 * deviation * records)
+    results, norm = records * kind.vectors, parameters.S + root / 2
+    deviation = 3.24 * (packed**0.5 * norm + (zeros + 1) * parameters.N**0.5) + (norm / 12**0.5 if wraps else 0)
+    distance_bits = parameters.flood_bits - log2(8 * deviation * results)
     if distance_bits < MIN_DISTANCE_BITS:
         raise ParameterError(
-            f"{records} results at block width {width} would lie within statistical distance 2^-{distance_bits:.1f} of "
+            f"{results} results at block width {width} would lie within statistical distance 2^-{distance_bits:.1f} of "
             f"each other, and 2^-{MIN_DISTANCE_BITS} is the bound; score fewer records under one query, or widen blocks"
         )
     margin_bits = log2(allowed / after_switch)

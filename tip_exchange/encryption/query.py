@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +11,10 @@ import numpy as np
 
 from tip_exchange.commitments import zero_block_commitment
 from tip_exchange.encryption.keys import TernaryKey
-from tip_exchange.encryption.packing import Coefficients, query_polynomials
-from tip_exchange.encryption.parameters import ParameterSet, noise_budget
+from tip_exchange.encryption.packing import Coefficients, query_polynomial, stretches
+from tip_exchange.encryption.parameters import ParameterSet, QueryKind, noise_budget
 from tip_exchange.encryption.seal import seal
+from tip_exchange.encryption.tags import TagKey
 from tip_exchange.encryption.wire import (
     CELL_BYTES,
     NO_RECORD_QUERY,
@@ -45,8 +46,7 @@ def encrypted_query(
     integers: Coefficients,
     key: SecretKey,
     *,
-    width: int | None = None,
-    records: int = 1,
+    tag_key: TagKey | None = None,
     record_query_hash: bytes = NO_RECORD_QUERY,
 ) -> Iterator[bytes]:
     """Encrypt ``integers`` (int64, shape (d,), from :func:`~.packing.fixed_point`); the query's bytes, piece by piece.
@@ -54,25 +54,43 @@ def encrypted_query(
     Args:
         integers: the direction in fixed point.
         key: of the order; one key serves a data-set query and a record query.
-        width: entries in a block: N by default, for a data set.
-        records: results that one seller may take out of it.
-        record_query_hash: Keccak-256 of the record query that goes with a data-set query.
+        tag_key: makes it a tagged query, with the vectors that this key draws beside the direction.
+        record_query_hash: Keccak-256 of the record query that goes with it.
 
     Raises:
         ParameterError: a noise bound does not hold.
     """
-    parameters = key.parameters
-    width = parameters.N if width is None else width
-    noise_budget(parameters, integers.size, width=width, records=records)
-    return _pieces(integers, key, width, record_query_hash)
+    kind = QueryKind.DATA_SET if tag_key is None else QueryKind.TAGGED
+    width = key.parameters.data_set_width(kind)
+    noise_budget(key.parameters, integers.size, kind)
+    entries = stretches(integers[None], width) if tag_key is None else tag_key.query_stretches(integers, key.parameters)
+    return _pieces(entries, key, kind, integers.size, width, record_query_hash)
 
 
-def _pieces(integers: Coefficients, key: SecretKey, width: int, record_query_hash: bytes) -> Iterator[bytes]:
+def encrypted_record_query(integers: Coefficients, key: SecretKey, *, width: int, records: int) -> Iterator[bytes]:
+    """Encrypt ``integers`` once more for record scores: ``width`` entries in a block, ``records`` results a seller.
+
+    Raises:
+        ParameterError: a noise bound does not hold.
+    """
+    noise_budget(key.parameters, integers.size, QueryKind.RECORDS, width=width, records=records)
+    return _pieces(stretches(integers[None], width), key, QueryKind.RECORDS, integers.size, width, NO_RECORD_QUERY)
+
+
+def _pieces(
+    entries: Iterable[Coefficients],
+    key: SecretKey,
+    kind: QueryKind,
+    dimension: int,
+    width: int,
+    record_query_hash: bytes,
+) -> Iterator[bytes]:
     parameters = key.parameters
     engine = seal(parameters)
-    yield encode_query_header(parameters, integers.size, width, record_query_hash)
-    zeros = itertools.repeat(np.zeros(parameters.N, np.int64), parameters.zero_blocks(width))
-    for polynomial in itertools.chain(zeros, query_polynomials(integers, parameters, width)):
+    yield encode_query_header(parameters, kind, dimension, width, record_query_hash)
+    zeros = itertools.repeat(np.zeros((1, width), np.int64), parameters.zero_blocks(width))
+    for stretch in itertools.chain(zeros, entries):
+        polynomial = query_polynomial(stretch, parameters, width)
         yield encode_block(Block(*engine.encrypt(key.seal_key, polynomial)))
 
 

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tip_exchange.encryption.packing import Coefficients, fixed_point
-from tip_exchange.encryption.parameters import ParameterSet, noise_budget, parameter_set
+from tip_exchange.encryption.parameters import ParameterSet, QueryKind, noise_budget, parameter_set
 from tip_exchange.encryption.scoring import RecordScorer
 from tip_exchange.encryption.seal import plaintext_file_bytes, seal
 from tip_exchange.encryption.wire import Query, encode_reply, map_query
@@ -57,7 +57,7 @@ class ScoringTask:
 
     def open_query(self) -> Query:
         """The query, mapped."""
-        return map_query(self.query, parameter_set(self.parameter_set), self.dimension, records=True)
+        return map_query(self.query, parameter_set(self.parameter_set), self.dimension, QueryKind.RECORDS)
 
     def open_rows(self) -> NDArray[np.float32]:
         """The rows, mapped.
@@ -88,7 +88,7 @@ def score_records(task: ScoringTask, *, processes: int = 1, progress: Progress |
     query = task.open_query()
     capacity = query.parameters.results(query.width)
     # what would fail in every process fails here, with its own sentence
-    noise_budget(query.parameters, task.dimension, width=query.width, records=task.records)
+    noise_budget(query.parameters, task.dimension, query.kind, width=query.width, records=task.records)
     task.open_rows()
     missing = [index for index in range(-(-task.records // capacity)) if _kept_reply(task.folder, index) is None]
     done = task.records - sum(min(capacity, task.records - index * capacity) for index in missing)

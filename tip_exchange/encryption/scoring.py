@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tip_exchange.encryption.packing import Coefficients, gradient_polynomials, result_coefficients
-from tip_exchange.encryption.parameters import ParameterSet, noise_budget
+from tip_exchange.encryption.parameters import ParameterSet, QueryKind, noise_budget
 from tip_exchange.encryption.sampling import centred_binomial, ternary, uniform
 from tip_exchange.encryption.seal import Seal, seal
 from tip_exchange.encryption.wire import Block, Query, Reply
@@ -26,25 +26,27 @@ def new_pad(parameters: ParameterSet) -> int:
     return secrets.randbelow(parameters.t)
 
 
-def value_data_set(query: Query, gradient: Coefficients, pad: int) -> Reply:
-    """Evaluate ``⟨query, gradient⟩ + pad mod t`` blindly, one block of the query in memory at a time.
+def value_data_set(query: Query, gradient: Coefficients, *pads: int) -> Reply:
+    """Evaluate ``⟨vector, gradient⟩ + pad mod t`` of every vector of a query, one block in memory at a time.
 
     Args:
-        query: the buyer's, as parsed by :func:`~.wire.decode_query`, of block width N.
+        query: the buyer's, as parsed by :func:`~.wire.decode_query`, for a data set.
         gradient: int64 of shape (d,), the seller's mean clipped gradient in fixed point.
-        pad: in [0, t); its secrecy is what keeps the buyer from seeing the value before it attests.
+        pads: one for each vector of the query, in [0, t): one in all without tags, :func:`~.tags.pads` with them. Their
+            secrecy is what keeps the buyer from seeing the value before it attests.
 
     Raises:
         ParameterError: a noise bound does not hold at this dimension.
-        ValueError: the gradient's dimension or the width is not the query's, or the pad is out of range.
+        ValueError: the gradient's dimension or the number of pads is not the query's, or a pad is out of range.
     """
     parameters = query.parameters
-    noise_budget(parameters, query.dimension)
-    if gradient.shape != (query.dimension,) or query.width != parameters.N or not 0 <= pad < parameters.t:
+    noise_budget(parameters, query.dimension, query.kind)
+    if gradient.shape != (query.dimension,) or query.kind == QueryKind.RECORDS:
         raise ValueError(
-            f"gradient of shape {gradient.shape} and pad {pad} for a query of {query.dimension} entries, "
-            f"{query.width} in a block"
+            f"gradient of shape {gradient.shape} for a query of {query.dimension} entries, {query.width} in a block"
         )
+    if len(pads) != query.kind.vectors or not all(0 <= pad < parameters.t for pad in pads):
+        raise ValueError(f"pads {pads} for a query of {query.kind.vectors} vectors modulo {parameters.t}")
     engine = seal(parameters)
     polynomials = gradient_polynomials(gradient[None], parameters, query.width)
     products = _products(
@@ -56,7 +58,7 @@ def value_data_set(query: Query, gradient: Coefficients, pad: int) -> Reply:
         ),
     )
     masks = _masks(engine, (expand(engine, block) for block in query.zero_blocks))
-    return _sanitised(engine, [*products, *masks], query.width, [pad])
+    return _sanitised(engine, [*products, *masks], query.width, pads)
 
 
 class RecordScorer:
@@ -73,7 +75,7 @@ class RecordScorer:
     """
 
     def __init__(self, query: Query, records: int) -> None:
-        noise_budget(query.parameters, query.dimension, width=query.width, records=records)
+        noise_budget(query.parameters, query.dimension, query.kind, width=query.width, records=records)
         self.parameters, self.dimension, self.width = query.parameters, query.dimension, query.width
         self.capacity = query.parameters.results(query.width)
         self._engine = seal(query.parameters)

@@ -76,8 +76,8 @@ class Seal:
         self.level = self.context.first_parms_id()
 
     def plaintext(self, coefficients: NDArray[np.int64]) -> Any:
-        """A polynomial of N signed coefficients, int64 of shape (N,), each in [-t/2, t/2]."""
-        residues = (coefficients % self.parameters.t).astype("<u8").tobytes()
+        """A polynomial of N signed coefficients, int64 of shape (N,), each of absolute value below t."""
+        residues = np.where(coefficients < 0, coefficients + self.parameters.t, coefficients).astype("<u8").tobytes()
         array = struct.pack("<Q", self.parameters.N) + residues
         inner = _header(len(array)) + array
         members = bytes(32) + struct.pack("<Qd", self.parameters.N, 1.0) + inner

@@ -1,16 +1,17 @@
 """The bytes that buyer and seller exchange, and the only parser of them.
 
-Every object has a size fixed by the parameter set and the dimension, and one encoding for one meaning. Integers are
-big-endian. No object carries an ``a`` half: a block is the seed of its ``a`` and the residues of its ``b``::
+Every object has a size fixed by the parameter set, the kind of query, its block width and the dimension, and one
+encoding for one meaning. Integers are big-endian. No object carries an ``a`` half: a block is the seed of its ``a`` and
+the residues of its ``b``::
 
-    query    b"TIPQ" ‖ version 2 ‖ parameter set (1 byte) ‖ block width (2) ‖ dimension (8)
+    query    b"TIPQ" ‖ version 3 ‖ parameter set (1 byte) ‖ kind (1) ‖ block width (2) ‖ dimension (8)
              ‖ Keccak-256 of the record query that goes with it, or 32 zeros
              ‖ zero blocks ‖ query blocks
     block    seed (64) ‖ b mod q0, N cells of 7 bytes ‖ b mod q1, N cells of 8 bytes
-    reply    c1 mod q0, N cells of 7 bytes ‖ a cell of c0 mod q0 (7) for every result: one for a data set, in order for
-             the records of a block
+    reply    c1 mod q0, N cells of 7 bytes ‖ in a tagged order the sealed tail, 97 bytes (:mod:`.tags`)
+             ‖ a cell of c0 mod q0 (7) for every result: the value's for a data set, in order for the records of a block
 
-A record query has the same form, a width of its own, and zeros for the hash.
+The width follows from the kind but in a record query, which has zeros for the hash.
 """
 
 from __future__ import annotations
@@ -26,17 +27,19 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
-from tip_exchange.encryption.parameters import MIN_WIDTH, ParameterSet, parameter_set
+from tip_exchange.encryption.parameters import MIN_WIDTH, ParameterSet, QueryKind, parameter_set
 from tip_exchange.errors import ParameterError, WireError
 
 SEED_BYTES = 64
 CELL_BYTES = (7, 8)
 """Bytes of a coefficient modulo q0 and modulo q1."""
+TAIL_BYTES = (QueryKind.TAGGED.vectors - 1) * CELL_BYTES[0] + 48
+"""A sealed tail: the cells of every result but the value's, in a libsodium sealed box."""
 NO_RECORD_QUERY = bytes(32)
 
-_HEADER = struct.Struct(">4sBBHQ32s")
+_HEADER = struct.Struct(">4sBBBHQ32s")
 _MAGIC = b"TIPQ"
-_VERSION = 2
+_VERSION = 3
 
 Residues = NDArray[np.uint64]
 
@@ -71,12 +74,13 @@ class Block:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Query:
-    """An encrypted query: ``dimension`` entries, ``width`` in a block, and the zero blocks to re-randomise with.
+    """An encrypted query: vectors of ``dimension`` entries, ``width`` of each in a block, and zero blocks to hide with.
 
     The blocks may be :class:`Blocks`, parsed as they are read.
     """
 
     parameters: ParameterSet
+    kind: QueryKind
     dimension: int
     width: int
     zero_blocks: Sequence[Block]
@@ -86,10 +90,14 @@ class Query:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Reply:
-    """LWE replies modulo q0 that share ``c1``, uint64 (N,); ``cells`` is c0 at each result, uint64 (results,)."""
+    """LWE replies modulo q0 that share ``c1``, uint64 (N,); ``cells`` is c0 at each result, uint64 (results,).
+
+    ``tail`` holds cells sealed to the buyer: in a tagged order all but the last, which alone is then in ``cells``.
+    """
 
     c1: Residues
     cells: Residues
+    tail: bytes = b""
 
 
 def block_bytes(parameters: ParameterSet) -> int:
@@ -103,9 +111,9 @@ def query_bytes(parameters: ParameterSet, dimension: int, width: int) -> int:
     return _HEADER.size + block_bytes(parameters) * blocks
 
 
-def reply_bytes(parameters: ParameterSet, results: int = 1) -> int:
+def reply_bytes(parameters: ParameterSet, results: int = 1, *, tagged: bool = False) -> int:
     """Size of a reply."""
-    return (parameters.N + results) * CELL_BYTES[0]
+    return (parameters.N + results) * CELL_BYTES[0] + tagged * TAIL_BYTES
 
 
 def replies_bytes(parameters: ParameterSet, width: int, records: int) -> int:
@@ -163,6 +171,7 @@ class QueryHeader:
     magic: bytes
     version: int
     parameter_set: int
+    kind: int
     width: int
     dimension: int
     record_query_hash: bytes
@@ -179,14 +188,16 @@ def query_header(data: bytes | memoryview) -> QueryHeader:
     return QueryHeader(*_HEADER.unpack_from(data))
 
 
-def encode_query_header(parameters: ParameterSet, dimension: int, width: int, record_query_hash: bytes) -> bytes:
+def encode_query_header(
+    parameters: ParameterSet, kind: QueryKind, dimension: int, width: int, record_query_hash: bytes
+) -> bytes:
     """What stands before the blocks of a query."""
-    return _HEADER.pack(_MAGIC, _VERSION, parameters.number, width, dimension, record_query_hash)
+    return _HEADER.pack(_MAGIC, _VERSION, parameters.number, kind, width, dimension, record_query_hash)
 
 
 def encode_query(query: Query) -> bytes:
     """The one encoding of ``query``."""
-    header = encode_query_header(query.parameters, query.dimension, query.width, query.record_query_hash)
+    header = encode_query_header(query.parameters, query.kind, query.dimension, query.width, query.record_query_hash)
     return header + b"".join(encode_block(block) for block in (*query.zero_blocks, *query.blocks))
 
 
@@ -196,24 +207,27 @@ def encode_block(block: Block) -> bytes:
 
 
 def decode_query(
-    data: bytes | memoryview, *, parameters: ParameterSet, dimension: int, width: int | None = None
+    data: bytes | memoryview, *, parameters: ParameterSet, dimension: int, kind: QueryKind = QueryKind.DATA_SET
 ) -> Query:
-    """Parse a query that must have the order's parameter set, the model's dimension and ``width``, N by default.
+    """Parse a query that must have the order's parameter set and kind, and the model's dimension.
 
     Every block is checked now; its cells are parsed again when it is read, so ``data`` may be a mapped file and memory
     holds one block.
 
     Raises:
-        WireError: wrong magic, version, size, width or dimension, a cell out of range, or a seed used twice.
-        ParameterError: an unknown parameter set.
+        WireError: wrong magic, version, kind, size, width or dimension, a cell out of range, or a seed used twice.
+        ParameterError: an unknown parameter set, or a record query's width that no set allows.
     """
-    header, width = query_header(data), parameters.N if width is None else width
+    header = query_header(data)
     if header.magic != _MAGIC or header.version != _VERSION:
         raise WireError(
             f"query: starts with {header.magic!r} version {header.version}, expected {_MAGIC!r} version {_VERSION}"
         )
     if parameter_set(header.parameter_set) != parameters:
         raise ParameterError(f"query: parameter set {header.parameter_set}, but the order names {parameters.number}")
+    if header.kind != kind:
+        raise WireError(f"query: of kind {header.kind}, but the order's is {kind.value} ({_KINDS[kind]})")
+    width = header.width if kind == QueryKind.RECORDS else parameters.data_set_width(kind)
     if header.width != width or header.dimension != dimension:
         raise WireError(
             f"query: block width {header.width} and dimension {header.dimension}, expected {width} and {dimension}, "
@@ -231,17 +245,20 @@ def decode_query(
     blocks = Blocks(view[zeros * size :], parameters, zeros)
     for _ in itertools.chain(zero_blocks, blocks):
         pass
-    return Query(parameters, dimension, width, zero_blocks, blocks, header.record_query_hash)
+    return Query(parameters, kind, dimension, width, zero_blocks, blocks, header.record_query_hash)
 
 
-def map_query(path: Path, parameters: ParameterSet, dimension: int, *, records: bool = False) -> Query:
+_KINDS = {QueryKind.DATA_SET: "no tags", QueryKind.RECORDS: "record scores", QueryKind.TAGGED: "tagged"}
+
+
+def map_query(path: Path, parameters: ParameterSet, dimension: int, kind: QueryKind = QueryKind.DATA_SET) -> Query:
     """Parse a query in a file, which stays mapped: memory holds a block at a time.
 
     Args:
         path: the file.
         parameters: the order's set.
         dimension: the model's.
-        records: a record query, of any width, instead of a data-set query.
+        kind: of the query; a record query may have any width.
 
     Raises:
         WireError, ParameterError: as :func:`decode_query`.
@@ -250,8 +267,7 @@ def map_query(path: Path, parameters: ParameterSet, dimension: int, *, records: 
         if not path.stat().st_size:
             raise WireError(f"query: {path} is empty")
         view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-    width = query_header(view).width if records else parameters.N
-    return decode_query(view, parameters=parameters, dimension=dimension, width=width)
+    return decode_query(view, parameters=parameters, dimension=dimension, kind=kind)
 
 
 def _decode_block(view: memoryview, parameters: ParameterSet, what: str) -> Block:
@@ -263,16 +279,20 @@ def _decode_block(view: memoryview, parameters: ParameterSet, what: str) -> Bloc
 
 def encode_reply(reply: Reply) -> bytes:
     """The one encoding of ``reply``."""
-    return encode_cells(reply.c1, CELL_BYTES[0]) + encode_cells(reply.cells, CELL_BYTES[0])
+    return encode_cells(reply.c1, CELL_BYTES[0]) + reply.tail + encode_cells(reply.cells, CELL_BYTES[0])
 
 
-def decode_reply(data: bytes | memoryview, parameters: ParameterSet, results: int = 1) -> Reply:
-    """Parse a reply of ``results`` results.
+def decode_reply(
+    data: bytes | memoryview, parameters: ParameterSet, results: int = 1, *, tagged: bool = False
+) -> Reply:
+    """Parse a reply of ``results`` results in the open; a tail stays as it is, sealed.
 
     Raises:
-        WireError: wrong size, or a cell not below q0. Such a reply to a data-set query is attested INVALID.
+        WireError: wrong size, or a cell not below q0. Such a reply for a data set is attested INVALID.
     """
-    if len(data) != reply_bytes(parameters, results):
-        raise WireError(f"reply: {len(data)} bytes, a reply has exactly {reply_bytes(parameters, results)}")
-    cells = decode_cells(data, CELL_BYTES[0], parameters.q0, "reply")
-    return Reply(cells[: parameters.N], cells[parameters.N :])
+    expected = reply_bytes(parameters, results, tagged=tagged)
+    if len(data) != expected:
+        raise WireError(f"reply: {len(data)} bytes, a reply has exactly {expected}")
+    middle, end = parameters.N * CELL_BYTES[0], expected - results * CELL_BYTES[0]
+    cells = decode_cells(bytes(data[:middle]) + bytes(data[end:]), CELL_BYTES[0], parameters.q0, "reply")
+    return Reply(cells[: parameters.N], cells[parameters.N :], bytes(data[middle:end]))

@@ -36,7 +36,7 @@ from tip_exchange.commitments import (
 from tip_exchange.encryption.decryption import decrypt, open_scores
 from tip_exchange.encryption.keys import pack, unpack
 from tip_exchange.encryption.packing import fixed_point
-from tip_exchange.encryption.parameters import WIDE, parameter_set
+from tip_exchange.encryption.parameters import WIDE, QueryKind, parameter_set
 from tip_exchange.encryption.sealed_stream import open_stream, sealed_bytes
 from tip_exchange.encryption.wire import NO_RECORD_QUERY, map_query, record_width, replies_bytes
 from tip_exchange.errors import CounterpartyError, InputError, IntegrityError, StateError, StorageError
@@ -214,7 +214,7 @@ def _prepare(
 ) -> dict[str, Any]:
     """Everything that must not be made twice, written with ``order.json`` last: before it, nothing was published."""
     # torch and SEAL take seconds to load, and only this step needs them.
-    from tip_exchange.encryption.query import SecretKey, encrypted_query, zero_block_hash
+    from tip_exchange.encryption.query import SecretKey, encrypted_query, encrypted_record_query, zero_block_hash
     from tip_exchange.influence.models import ModelFolder
     from tip_exchange.influence.valuation import buyer_query
 
@@ -252,7 +252,7 @@ def _prepare(
     record_query_hash = NO_RECORD_QUERY
     if offer.scored_records:
         width = record_width(WIDE, integers.size, offer.scored_records)
-        pieces = encrypted_query(integers, key, width=width, records=offer.scored_records)
+        pieces = encrypted_record_query(integers, key, width=width, records=offer.scored_records)
         record_query_hash = _write_hashed(folder / "record_query.bin", pieces)
     query_hash = _write_hashed(
         folder / "query.bin", encrypted_query(integers, key, record_query_hash=record_query_hash)
@@ -459,7 +459,7 @@ def collect_scores(market: Market, home: Path, order: str, progress: Progress) -
     if not record_query.exists():
         raise StateError(f"order {order} asked for no record scores; open one with --record-scores")
     parameters = parameter_set(_terms_of(state).parameterSet)
-    width = map_query(record_query, parameters, state["dimension"], records=True).width
+    width = map_query(record_query, parameters, state["dimension"], QueryKind.RECORDS).width
     key = unpack((folder / "secret_key.bin").read_bytes(), parameters)
     box_key = (folder / "box_key.bin").read_bytes()
     openings = [event for event in market.escrow.events(identity) if isinstance(event, Revealed)]

@@ -31,7 +31,7 @@ from tip_exchange.commitments import (
     sellers_proof,
 )
 from tip_exchange.encryption.packing import fixed_point
-from tip_exchange.encryption.parameters import MIN_WIDTH, parameter_set
+from tip_exchange.encryption.parameters import MIN_WIDTH, QueryKind, parameter_set
 from tip_exchange.encryption.wire import NO_RECORD_QUERY, Query, encode_reply, map_query, query_bytes
 from tip_exchange.errors import InputError, StateError
 from tip_exchange.files import find_state, held, make_room, write_atomic
@@ -167,7 +167,7 @@ def checked_record_query(market: Market, query: Query, path: Path) -> Query:
         raise InputError("the order asks for no record scores; submit without them")
     limit = query_bytes(query.parameters, query.dimension, MIN_WIDTH)
     market.store.get_file(query.record_query_hash, path, limit=limit, hasher=new_keccak)
-    return map_query(path, query.parameters, query.dimension, records=True)
+    return map_query(path, query.parameters, query.dimension, QueryKind.RECORDS)
 
 
 def _prepare(
