@@ -28,6 +28,9 @@ CLIP_NORM_SCALE = 10**18
 MAX_SELLERS = 128
 """Most sellers one key may serve: published values are a decryption oracle (docs/encryption.md)."""
 
+MAX_TAGGED_SELLERS = 80
+"""Likewise with tags, which tell as much again (docs/binding.md); buyers keep it, the contract only the one above."""
+
 
 @dataclass(frozen=True, slots=True)
 class Terms:
@@ -61,6 +64,11 @@ class Terms:
     spotCheckHash: bytes
     tagKeyHash: bytes
     sellersRoot: bytes
+
+    @property
+    def tagged(self) -> bool:
+        """Whether values carry tags (docs/binding.md)."""
+        return self.tagKeyHash != bytes(32)
 
     @property
     def deposit(self) -> int:

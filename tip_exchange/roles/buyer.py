@@ -38,14 +38,24 @@ from tip_exchange.encryption.keys import pack, unpack
 from tip_exchange.encryption.packing import fixed_point
 from tip_exchange.encryption.parameters import WIDE, QueryKind, parameter_set
 from tip_exchange.encryption.sealed_stream import open_stream, sealed_bytes
+from tip_exchange.encryption.tags import OpenedReply, TagKey, open_reply
 from tip_exchange.encryption.wire import NO_RECORD_QUERY, map_query, record_width, replies_bytes
-from tip_exchange.errors import CounterpartyError, InputError, IntegrityError, StateError, StorageError
+from tip_exchange.errors import CounterpartyError, InputError, IntegrityError, StateError, StorageError, WireError
 from tip_exchange.files import find_state, held, read_state, write_atomic
 from tip_exchange.influence.settings import Compute, QueryRecipe
-from tip_exchange.roles.market import Market, Progress, require_phase, scores_context
+from tip_exchange.roles.market import Market, Progress, query_kind, require_phase, scores_context
 from tip_exchange.roles.publication import manifest, publish_model, read_model_records
 from tip_exchange.storage import BlobStore
-from tip_exchange.types import CLIP_NORM_SCALE, INVALID, UNAVAILABLE, Phase, Submission, Terms
+from tip_exchange.types import (
+    CLIP_NORM_SCALE,
+    INVALID,
+    MAX_SELLERS,
+    MAX_TAGGED_SELLERS,
+    UNAVAILABLE,
+    Phase,
+    Submission,
+    Terms,
+)
 
 REPLY_LIMIT = 2**20
 """Most bytes of a committed reply that are read: more than a valid one has, so that junk can be attested INVALID."""
@@ -76,6 +86,9 @@ class Offer:
     scored_records: int = 0
     """Records of one seller for which scores can be asked one by one, the number the record query is laid out for; 0
     publishes none."""
+    spotCheckRows: int = 0
+    tags: bool = False
+    """Whether values are tied to linear forms of the direction (docs/binding.md), so that constants are not paid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +164,11 @@ def open_order(
     """
     if not _NAME.fullmatch(name):
         raise InputError(f"{name!r} cannot name an order; use letters, digits, '.', '_' and '-', not starting with 0x")
+    if offer.tags and offer.maxSellers > MAX_TAGGED_SELLERS:
+        raise InputError(
+            f"{offer.maxSellers} sellers could together learn the key from published values and tags; with tags "
+            f"{MAX_TAGGED_SELLERS} may answer an order, without {MAX_SELLERS}"
+        )
     folder = home / "orders" / name
     with held(folder):
         listing = manifest(model)
@@ -215,11 +233,14 @@ def _prepare(
     """Everything that must not be made twice, written with ``order.json`` last: before it, nothing was published."""
     # torch and SEAL take seconds to load, and only this step needs them.
     from tip_exchange.encryption.query import SecretKey, encrypted_query, encrypted_record_query, zero_block_hash
+    from tip_exchange.encryption.tags import TagKey
     from tip_exchange.influence.models import ModelFolder
     from tip_exchange.influence.valuation import buyer_query
 
     decided = asdict(offer)
-    del decided["sellers"], decided["scored_records"]
+    for name in ("sellers", "scored_records", "tags"):
+        del decided[name]
+    tag_key = TagKey.fresh() if offer.tags else None
     not_known_yet, seed = b"\xff" * 32, projection_seed(keccak(listing))
     draft = Terms(
         buyer=account.address,
@@ -233,8 +254,7 @@ def _prepare(
         keyHash=not_known_yet,
         boxKey=not_known_yet,
         spotCheckHash=not_known_yet,
-        tagKeyHash=bytes(32),
-        spotCheckRows=0,
+        tagKeyHash=bytes(32) if tag_key is None else keccak(tag_key.tag_secret),
         **decided,
     )
     market.escrow.check_terms(draft)
@@ -255,14 +275,14 @@ def _prepare(
         pieces = encrypted_record_query(integers, key, width=width, records=offer.scored_records)
         record_query_hash = _write_hashed(folder / "record_query.bin", pieces)
     query_hash = _write_hashed(
-        folder / "query.bin", encrypted_query(integers, key, record_query_hash=record_query_hash)
+        folder / "query.bin", encrypted_query(integers, key, tag_key=tag_key, record_query_hash=record_query_hash)
     )
     box, spot_check = PrivateKey.generate(), secrets.token_bytes(32)
     terms = replace(
         draft,
         clipNorm=round(query.clip_norm * CLIP_NORM_SCALE),
         queryHash=query_hash,
-        zeroBlockHash=zero_block_hash(map_query(folder / "query.bin", WIDE, integers.size)),
+        zeroBlockHash=zero_block_hash(map_query(folder / "query.bin", WIDE, integers.size, query_kind(draft))),
         keyHash=keccak(pack(key.coefficients)),
         boxKey=bytes(box.public_key),
         spotCheckHash=keccak(spot_check),
@@ -274,6 +294,9 @@ def _prepare(
     write_atomic(folder / "secret_key.bin", pack(key.coefficients))
     write_atomic(folder / "box_key.bin", bytes(box))
     write_atomic(folder / "spot_check.bin", spot_check)
+    if tag_key is not None:
+        write_atomic(folder / "tag_secret.bin", tag_key.tag_secret)
+        write_atomic(folder / "check_secret.bin", tag_key.check_secret)
     write_atomic(folder / "direction.npy", plain.getvalue())
     state = {
         "order_id": "0x" + identity.hex(),
@@ -365,6 +388,52 @@ def prepare_attestation(
     saved = {"submissions": state.submissions_hash.hex(), "rejected": rejected, "values": values}
     write_atomic(path, canonical_json(saved))
     return Attestation(identity, state.submissions_hash, tuple(values))
+
+
+def opened_reply(folder: Path, terms: Terms, data: bytes) -> OpenedReply:
+    """What the secrets in an :func:`order_folder` make of a reply's bytes; without tags its value alone."""
+    parameters = parameter_set(terms.parameterSet)
+    key = unpack((folder / "secret_key.bin").read_bytes(), parameters)
+    if not terms.tagged:
+        return OpenedReply(decrypt(data, key, parameters), 0, None)
+    return open_reply(data, key, (folder / "box_key.bin").read_bytes(), _tag_key(folder), parameters)
+
+
+def _tag_key(folder: Path) -> TagKey:
+    if not (folder / "tag_secret.bin").exists():
+        raise StateError(f"the order in {folder} was opened without tags, so it has no check values")
+    return TagKey((folder / "tag_secret.bin").read_bytes(), (folder / "check_secret.bin").read_bytes())
+
+
+def check_values(market: Market, home: Path, order: str, seller: str) -> NDArray[np.float64]:
+    """A seller's check values z_j = ⟨w_j, mean clipped gradient / C⟩, float64 (6,), before any value is known.
+
+    Raises:
+        StateError: the order has no tags, or this home has no such order.
+        StorageError, IntegrityError: the reply is missing or is not the committed one.
+        WireError: the reply has no check values; its seller cannot reveal.
+    """
+    folder = order_folder(home, order)
+    _tag_key(folder)
+    terms = _terms_of(read_state(folder / "order.json"))
+    submission = market.escrow.submission(identity_of(folder), seller)
+    opened = opened_reply(folder, terms, fetch_reply(market.store, submission))
+    if opened.checks is None:
+        raise WireError(f"reply of seller {seller}: {opened.fault}; it has no tag, so it will not be paid")
+    checks: NDArray[np.float64] = np.array(opened.checks) / float(parameter_set(terms.parameterSet).S) ** 2
+    return checks
+
+
+def check_directions(home: Path, order: str) -> NDArray[np.float64]:
+    """The secret check vectors w_j of an order, float64 (6, d), each of norm 1.
+
+    Raises:
+        StateError: the order has no tags, or this home has no such order.
+    """
+    folder = order_folder(home, order)
+    tag_key, state = _tag_key(folder), read_state(folder / "order.json")
+    parameters = parameter_set(_terms_of(state).parameterSet)
+    return np.concatenate(list(tag_key.directions(state["dimension"], parameters)), axis=1)
 
 
 def fetch_reply(store: BlobStore, submission: Submission) -> bytes:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tip_exchange.chain.reverts import wrong_phase
-from tip_exchange.types import OrderState, Phase
+from tip_exchange.encryption.parameters import QueryKind
+from tip_exchange.types import OrderState, Phase, Terms
 
 if TYPE_CHECKING:
     from tip_exchange.chain.escrow import Escrow
@@ -28,6 +29,11 @@ class Market:
 def scores_context(order_id: bytes, seller: str) -> bytes:
     """What sealed record scores are bound to: 52 bytes, order id and seller's address."""
     return order_id + bytes.fromhex(seller[2:])
+
+
+def query_kind(terms: Terms) -> QueryKind:
+    """The kind of query that an order names."""
+    return QueryKind.TAGGED if terms.tagged else QueryKind.DATA_SET
 
 
 def require_phase(order: OrderState, needed: Phase) -> None:
