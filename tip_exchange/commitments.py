@@ -113,9 +113,14 @@ def zero_block_commitment(a_cells: bytes, b_cells: bytes) -> bytes:
     return keccak(keccak(a_cells) + merkle_root(cells))
 
 
+def leaf_salt(salt: bytes, index: int) -> bytes:
+    """Salt of one record's leaf, 32 bytes: showing it opens that leaf alone."""
+    return keccak(b"\x03" + salt + index.to_bytes(8, "big"))
+
+
 def record_leaf(salt: bytes, index: int, record: bytes) -> bytes:
     """Leaf data of one record: a salt of its own, so that an opened neighbour or a guess confirms nothing."""
-    return keccak(b"\x03" + salt + index.to_bytes(8, "big")) + record
+    return leaf_salt(salt, index) + record
 
 
 def data_root(salt: bytes, records: Iterable[bytes]) -> bytes:
@@ -156,15 +161,32 @@ def merkle_root(leaves: Sequence[bytes]) -> bytes:
 def merkle_proof(leaves: Sequence[bytes], index: int) -> list[bytes]:
     """The siblings from leaf ``index`` up to the top; a level without a sibling adds nothing.
 
-    For opening one record, or one cell of the zero block, to somebody who knows the root alone.
+    For opening one cell of the zero block to somebody who knows the root alone.
     """
-    proof = []
-    for level in _levels(leaves)[:-1]:
-        sibling = index ^ 1
-        if sibling < len(level):
-            proof.append(level[sibling])
-        index //= 2
-    return proof
+    return merkle_proofs(leaves, [index])[0]
+
+
+def merkle_proofs(leaves: Sequence[bytes], indexes: Iterable[int]) -> list[list[bytes]]:
+    """As :func:`merkle_proof`, of several leaves of one tree, such as the records of a spot check."""
+    levels = _levels(leaves)[:-1]
+    proofs = []
+    for index in indexes:
+        proof = []
+        for height, level in enumerate(levels):
+            sibling = (index >> height) ^ 1
+            if sibling < len(level):
+                proof.append(level[sibling])
+        proofs.append(proof)
+    return proofs
+
+
+def proof_length(leaves: int, index: int) -> int:
+    """Siblings in the proof of leaf ``index`` of ``leaves``."""
+    length = 0
+    while leaves > 1:
+        length += index ^ 1 < leaves
+        index, leaves = index // 2, (leaves + 1) // 2
+    return length
 
 
 def merkle_verify(root: bytes, leaves: int, index: int, data: bytes, proof: Sequence[bytes]) -> bool:

@@ -10,11 +10,19 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from tip_exchange.errors import DataError
+from tip_exchange.errors import DataError, WireError
 from tip_exchange.influence.record_files import MAX_TEXT_BYTES, rows, too_long
 
 UNLABELLED = 2**32 - 1
 """Label of a record that has none, as a causal language model's."""
+
+
+_MAGIC = b"TIPR"
+_VERSION = 1
+_HEADER = struct.Struct(">4sBII")
+
+MAX_RECORD_BYTES = _HEADER.size + MAX_TEXT_BYTES
+"""Most canonical bytes of a record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +34,54 @@ class Record:
 
 
 def record_bytes(record: Record) -> bytes:
-    """Canonical bytes of a record, as hashed into Merkle leaves.
+    """Canonical bytes of a record, as hashed into Merkle leaves (docs/records.md).
 
     Layout: ``b"TIPR"``, version u8 = 1, label u32, byte length of the text u32, text in UTF-8; integers big-endian. A
-    record without a label has UNLABELLED, ``ff ff ff ff``, which no index of a label reaches.
+    record without a label has UNLABELLED, ``ff ff ff ff``, which no index of a label reaches. Every record has one
+    byte string and no two records the same one; :func:`record_from_bytes` is the inverse.
     """
     text = record.text.encode("utf-8")
-    return b"TIPR" + struct.pack(">BII", 1, record.label, len(text)) + text
+    return _HEADER.pack(_MAGIC, _VERSION, record.label, len(text)) + text
+
+
+def record_from_bytes(data: bytes) -> Record:
+    """The record whose canonical bytes these are; total: any bytes give a record or a WireError.
+
+    Nothing but UTF-8 is interpreted: a text is never parsed as JSON, CSV or a number.
+
+    Raises:
+        WireError: another format or version, a length that is not the text's or is above MAX_TEXT_BYTES, or text that
+            is not UTF-8 (lone surrogates and overlong forms are not).
+    """
+    if len(data) < _HEADER.size:
+        raise WireError(f"record: {len(data)} bytes, and its header alone has {_HEADER.size}")
+    magic, version, label, size = _HEADER.unpack_from(data)
+    if magic != _MAGIC or version != _VERSION:
+        raise WireError(f"record: not one of version {_VERSION}")
+    if size > MAX_TEXT_BYTES or len(data) != _HEADER.size + size:
+        raise WireError(f"record: a text of {len(data) - _HEADER.size} bytes, declared {size}, most {MAX_TEXT_BYTES}")
+    try:
+        return Record(data[_HEADER.size :].decode("utf-8"), label)
+    except UnicodeDecodeError as error:
+        raise WireError(f"record: its text is not UTF-8 (byte {error.start})") from error
+
+
+def read_canonical(path: Path) -> Iterator[bytes]:
+    """Canonical bytes of each record of a file of one's own that holds them one after another.
+
+    Raises:
+        DataError: the file is missing or cut short.
+    """
+    try:
+        with path.open("rb") as file:
+            while header := file.read(_HEADER.size):
+                size = _HEADER.unpack(header)[3] if len(header) == _HEADER.size else -1
+                text = file.read(size) if 0 <= size <= MAX_TEXT_BYTES else b""
+                if len(text) != size:
+                    raise DataError(f"{path} is damaged; restore it from a copy.")
+                yield header + text
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}); restore it from a copy.") from error
 
 
 def stream_records(

@@ -1,0 +1,218 @@
+"""Which records a seller opens before the attestation, and the bytes it opens them in (docs/spot_checks.md).
+
+The buyer's secret, fixed at open by ``Terms.spotCheckHash`` and published when submissions are closed, draws the rows
+of each seller together with all submissions: neither side picks. The rows travel sealed to the order's box key and
+stand in the storage by their SHA-256. The one thing that is found by name is small: the *signed name* of a seller's
+rows, 97 bytes that count only if that seller's key signed them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from tip_exchange.chain.row_opening import SIGNATURE_BYTES, recover_opener
+from tip_exchange.commitments import keccak, leaf_salt, merkle_proofs, merkle_verify, proof_length
+from tip_exchange.encryption.sealed_stream import sealed_bytes
+from tip_exchange.errors import WireError
+from tip_exchange.files import write_atomic
+from tip_exchange.influence.records import (
+    MAX_RECORD_BYTES,
+    Record,
+    read_canonical,
+    record_bytes,
+    record_from_bytes,
+)
+from tip_exchange.storage import BlobStore
+
+if TYPE_CHECKING:
+    from tip_exchange.chain.escrow import Escrow
+
+SECRET_BYTES = 32
+OWN_RECORDS = 512
+"""Most of the buyer's own validation records, and of its background records, that are kept for comparison."""
+
+MAX_RECORDS = 2**32 - 1
+"""Most records a seller can declare."""
+
+_DRAW = b"tip_exchange spot check 1"
+_CONTEXT = b"tip_exchange opened rows 1"
+_NAME = b"tip_exchange name of opened rows 1"
+_HEADER = struct.Struct(">4sBI")
+_MAGIC = b"TIPO"
+_VERSION = 1
+_LENGTH = struct.Struct(">I")
+_SALT_BYTES = 32
+_WORD_BYTES = 8
+_DIGEST_BYTES = 32
+_MAX_PROOF = 32  # levels of a tree of MAX_RECORDS leaves
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedRow:
+    """A record that was opened: its index among the seller's records, and its canonical bytes."""
+
+    index: int
+    record: bytes
+
+
+def drawn_rows(secret: bytes, submissions_hash: bytes, seller: str, records: int, rows: int) -> tuple[int, ...]:
+    """The ``min(rows, records)`` distinct indexes below ``records`` that ``seller`` has to open, ascending.
+
+    SHAKE-256 of ``"tip_exchange spot check 1" ‖ secret ‖ submissions hash ‖ seller's 20 bytes``, read as big-endian
+    64-bit words; a word of the last, incomplete multiple of ``records`` below 2⁶⁴ is passed over, every other gives
+    itself modulo ``records``, and an index that was drawn before is passed over too.
+
+    Args:
+        secret: 32 bytes, of which ``Terms.spotCheckHash`` is the Keccak-256.
+        submissions_hash: 32 bytes, the order's chain of submissions after the last one.
+        seller: address.
+        records: how many the seller declared, at least 1.
+        rows: ``Terms.spotCheckRows``.
+    """
+    if rows >= records:
+        return tuple(range(records))
+    stream = hashlib.shake_256(_DRAW + secret + submissions_hash + bytes.fromhex(seller[2:]))
+    fair = 2**64 - 2**64 % records
+    drawn: set[int] = set()
+    read, size = 0, 1024
+    while True:
+        output = stream.digest(size)  # a longer output begins with the shorter one
+        for start in range(read, size, _WORD_BYTES):
+            if len(drawn) == rows:
+                return tuple(sorted(drawn))
+            word = int.from_bytes(output[start : start + _WORD_BYTES], "big")
+            if word < fair:
+                drawn.add(word % records)
+        read, size = size, 2 * size
+
+
+def rows_context(order_id: bytes, seller: str) -> bytes:
+    """What sealed rows are bound to, beside the box key: order and seller."""
+    return _CONTEXT + order_id + bytes.fromhex(seller[2:])
+
+
+def opening_limit(rows: int) -> int:
+    """Most bytes of sealed rows, when a seller opens up to ``rows`` of them."""
+    row = _SALT_BYTES + _LENGTH.size + MAX_RECORD_BYTES + _MAX_PROOF * _DIGEST_BYTES
+    return sealed_bytes(_HEADER.size + rows * row)
+
+
+def encode_opening(data_salt: bytes, records: Sequence[bytes], drawn: Sequence[int]) -> Iterator[bytes]:
+    """The opening of the records ``drawn``, ascending, of all those committed to in ``dataRoot``.
+
+    ``b"TIPO"``, version u8 = 1, number of all records u32; then for each row the salt of its leaf (32), the length of
+    its canonical bytes u32, these bytes, and its siblings from the leaf up (32 each, as many as index and number of
+    records make it). Integers are big-endian. Indexes are not written: they follow from the draw.
+    """
+    yield _HEADER.pack(_MAGIC, _VERSION, len(records))
+    leaves = [leaf_salt(data_salt, index) + record for index, record in enumerate(records)]
+    for index, proof in zip(drawn, merkle_proofs(leaves, drawn), strict=True):
+        record = records[index]
+        yield leaf_salt(data_salt, index) + _LENGTH.pack(len(record)) + record + b"".join(proof)
+
+
+def decode_opening(
+    pieces: Iterable[bytes], data_root: bytes, draw: Callable[[int], Sequence[int]]
+) -> tuple[int, list[OpenedRow]]:
+    """Read an opening, checking each row's proof before the next is read. Records are not looked into.
+
+    Args:
+        pieces: the opening's bytes, in pieces of any size.
+        data_root: what the seller committed to.
+        draw: the indexes to be opened, from the number of records; see :func:`drawn_rows`.
+
+    Returns:
+        The number of records committed to, and the opened rows, ascending.
+
+    Raises:
+        WireError: not an opening, cut short, followed by more, or a row that is not the one drawn.
+    """
+    reader = _Reader(pieces)
+    magic, version, records = _HEADER.unpack(reader.take(_HEADER.size))
+    if magic != _MAGIC or version != _VERSION or not records:
+        raise WireError(f"opened rows: not an opening of version {_VERSION}, or one of no records")
+    rows = []
+    for index in draw(records):
+        salt = reader.take(_SALT_BYTES)
+        (size,) = _LENGTH.unpack(reader.take(_LENGTH.size))
+        if size > MAX_RECORD_BYTES:
+            raise WireError(f"opened rows: row {index} declares {size} bytes, and a record has {MAX_RECORD_BYTES}")
+        record = reader.take(size)
+        proof = [reader.take(_DIGEST_BYTES) for _ in range(proof_length(records, index))]
+        if not merkle_verify(data_root, records, index, salt + record, proof):
+            raise WireError(f"opened rows: no proof that row {index} of {records} is among the records committed to")
+        rows.append(OpenedRow(index, record))
+    reader.finish()
+    return records, rows
+
+
+class _Reader:
+    """Bytes in pieces of any size, taken in pieces of a wanted size."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._pieces, self._held = iter(pieces), bytearray()
+
+    def take(self, size: int) -> bytes:
+        while len(self._held) < size:
+            piece = next(self._pieces, None)
+            if piece is None:
+                raise WireError("opened rows: cut short")
+            self._held += piece
+        taken = bytes(self._held[:size])
+        del self._held[:size]
+        return taken
+
+    def finish(self) -> None:
+        if self._held or any(self._pieces):
+            raise WireError("opened rows: bytes follow the last row")
+
+
+def name_of_rows(order_id: bytes, seller: str) -> bytes:
+    """Under what name the signed name of a seller's rows stands in the storage, 32 bytes."""
+    return keccak(_NAME + order_id + bytes.fromhex(seller[2:]))
+
+
+def put_signed_name(store: BlobStore, order_id: bytes, seller: str, content: bytes, signature: bytes) -> None:
+    """Name ``content``, the SHA-256 of sealed rows, as those of ``seller``; what stood there before is replaced.
+
+    Raises:
+        StorageError: the storage cannot be reached or written.
+    """
+    store.put(name_of_rows(order_id, seller), content + signature)
+
+
+def get_signed_name(store: BlobStore, escrow: Escrow, order_id: bytes, seller: str) -> bytes:
+    """SHA-256 of the rows that ``seller`` has opened.
+
+    Raises:
+        StorageError: it has opened none, or the storage cannot be reached.
+        IntegrityError: what stands there is not signed by the seller: somebody else wrote it.
+    """
+
+    def name(data: bytes) -> bytes:
+        content, signature = data[:_DIGEST_BYTES], data[_DIGEST_BYTES:]
+        return name_of_rows(order_id, recover_opener(signature, escrow.chain_id, escrow.address, order_id, content))
+
+    limit = _DIGEST_BYTES + SIGNATURE_BYTES
+    return store.get(name_of_rows(order_id, seller), limit=limit, commitment=name)[:_DIGEST_BYTES]
+
+
+def keep_own_records(folder: Path, name: Literal["validation", "background"], records: Sequence[Record]) -> None:
+    """Keep an even selection of the buyer's own records in its order's folder, to compare opened rows with."""
+    step = max(1.0, len(records) / OWN_RECORDS)
+    chosen = (records[int(index * step)] for index in range(min(OWN_RECORDS, len(records))))
+    write_atomic(folder / f"own_{name}.bin", map(record_bytes, chosen))
+
+
+def own_records(folder: Path, name: Literal["validation", "background"]) -> list[Record]:
+    """What :func:`keep_own_records` kept.
+
+    Raises:
+        DataError, WireError: the file is missing or damaged.
+    """
+    return [record_from_bytes(data) for data in read_canonical(folder / f"own_{name}.bin")]
