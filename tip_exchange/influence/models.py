@@ -169,6 +169,15 @@ class ModelFolder:
             for encoding in encodings
         ]
 
+    def parts_read(self, records: Sequence[Record]) -> list[str]:
+        """What the model reads of each record's text: the text, up to where it is cut off."""
+        blocks = self.valuation.max_blocks
+        parts = []
+        for record, encoding in zip(records, self.tokenizer.encode_batch([each.text for each in records]), strict=True):
+            read = [encoding, *encoding.overflowing[: blocks - 1]]
+            parts.append(record.text[: max((end for block in read for _, end in block.offsets), default=0)])
+        return parts
+
     def _tensors(self, name: str) -> dict[str, Tensor]:
         tensors: dict[str, Tensor] = {}
         with safe_open(str(self.path / name), framework="pt") as file:
