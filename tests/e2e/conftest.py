@@ -23,8 +23,12 @@ def processes() -> Any:
             "tip_exchange.roles.buyer",
             "tip_exchange.roles.seller",
             "tip_exchange.roles.auditor",
+            "tip_exchange.roles.row_check",
             "tip_exchange.encryption.scoring",
             "tip_exchange.influence.valuation",
+            "tip_exchange.influence.near_duplicates",
+            "tip_exchange.influence.opened_rows",
+            "scipy.stats",
         ]
     )
     return context

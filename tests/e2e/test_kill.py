@@ -84,3 +84,24 @@ def test_a_pad_written_before_a_kill_is_the_pad_that_is_used(exchange: Exchange)
         if ended.status == 0:
             break
     assert len(saved) == 1
+
+
+def test_opening_and_checking_rows_survive_a_kill(exchange: Exchange) -> None:
+    exchange.open("order", "--spot-check-rows", "4")
+    for seller in SELLERS:
+        exchange.submit(seller)
+    exchange.advance("2d")
+    clinic, *missing = SELLERS
+    assert at_every_event(exchange, "buyer", "buyer", "ask-rows", "order") >= 1
+    opening = ["seller", "open-rows", exchange.order]
+    assert at_every_event(exchange, clinic, *opening) >= 3
+    opened = exchange.tip(clinic, *opening)
+    check = ["buyer", "check", "order", "--reject-missing"]
+    assert exchange.run("buyer", *check, kill_at=AFTER_SENDING).status == -9
+    assert at_every_event(exchange, "buyer", *check) >= 1
+    verdicts = {row["seller"]: row["status"] for row in exchange.tip("buyer", *check)["sellers"]}
+    assert verdicts == {exchange.wallets[clinic]: "passed", **{exchange.wallets[name]: "rejected" for name in missing}}
+    assert exchange.tip(clinic, *opening) == opened
+    assert nonce(exchange, "buyer") == 1 + len(missing)
+    exchange.tip("buyer", "buyer", "attest", "order")
+    exchange.tip(clinic, "seller", "reveal", exchange.order)

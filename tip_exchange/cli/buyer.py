@@ -1,8 +1,9 @@
-"""``tip buyer``: train, open, reject, attest, answer, respond, watch, scores, refund."""
+"""``tip buyer``: train, open, ask-rows, check, reject, attest, answer, respond, watch, scores, refund."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -171,6 +172,13 @@ def _label_names(path: Path) -> list[str]:
     default=0,
     help="Also ask for scores of single records, of about so many a seller; sellers may leave them out.",
 )
+@click.option(
+    "--spot-check-rows",
+    type=click.IntRange(0, 1024),
+    default=0,
+    show_default=True,
+    help="Records that every seller has to open to you, sealed, before you attest (`tip buyer check`).",
+)
 @click.option("--token", type=Address(), default=NATIVE_COIN, help="ERC-20 to pay in instead of the chain's coin.")
 @click.option("--forfeit-to", type=Address(), default=BURN_ADDRESS, show_default=True)
 @click.option(
@@ -226,6 +234,7 @@ def open_(
         "maxSellers": terms["max_sellers"],
         "sellers": terms["sellers"],
         "scored_records": terms["record_scores"],
+        "spotCheckRows": terms["spot_check_rows"],
     }
     with progress_bar() as progress:
         opened = role.open_order(
@@ -263,6 +272,55 @@ def reject(session: Session, order: str, seller: str, as_json_output: bool) -> N
     receipt = role.reject(session.market(), session.home, session.account(), order, seller)
     result = {"seller": seller, "already_rejected": receipt is None, "gas": receipt.gas_used if receipt else 0}
     show(as_json_output, result, f"{seller} is rejected")
+
+
+@buyer.command("ask-rows")
+@click.argument("order")
+@session_options()
+def ask_rows(session: Session, order: str, as_json_output: bool) -> None:
+    """Publish the secret that draws which records each seller of ORDER has to open (`tip seller open-rows`).
+
+    Only when submissions are closed, so that nobody can fit a submission to it. `tip buyer check` does it as well.
+    """
+    from tip_exchange.roles import open_rows as role
+
+    rows = role.ask_rows(session.market(), session.home, order)
+    show(as_json_output, {"rows": rows}, f"sellers can open their rows now, {rows} each; next: `tip buyer check`")
+
+
+@buyer.command()
+@click.argument("order")
+@click.option("--reject", "rejecting", is_flag=True, help="Turn away the sellers that fail.")
+@click.option(
+    "--reject-missing", is_flag=True, help="Turn away those that have opened nothing too; give them time before."
+)
+@compute_options
+@session_options(wallet=True)
+def check(
+    session: Session, order: str, rejecting: bool, reject_missing: bool, compute: Compute, as_json_output: bool
+) -> None:
+    """Check the records that sellers of ORDER have opened, before you attest and know any value.
+
+    Proofs, parsing, labels, rows that repeat each other or an earlier seller's, recomputed gradients. A seller fails
+    for what its own signed bytes show; what is only unlikely is a warning. Rejecting a seller costs you its records,
+    and nobody learns its value.
+    """
+    from tip_exchange.roles import row_check as role
+
+    market = session.market()
+    with progress_bar() as progress:
+        verdicts = role.check_rows(market, session.home, order, progress, compute=compute)
+    if rejecting or reject_missing:
+        failed: tuple[role.Status, ...] = ("failed",) if rejecting else ()
+        missing: tuple[role.Status, ...] = ("not opened",) if reject_missing else ()
+        turned = failed + missing
+        verdicts = role.reject_sellers(market, session.home, session.account(), order, verdicts, turned)
+    lines = []
+    for each in verdicts:
+        lines.append(f"{each.seller}: {each.status}, {each.rows} of {each.records} records opened")
+        lines += [f"  {reason}" for reason in each.reasons]
+        lines += [f"  warning: {warning}" for warning in each.warnings]
+    show(as_json_output, {"sellers": [asdict(each) for each in verdicts]}, "\n".join(lines))
 
 
 @buyer.command()
@@ -354,19 +412,22 @@ def respond(session: Session, order: str, as_json_output: bool) -> None:
 @click.argument("order")
 @click.option("--once", is_flag=True, help="Look once, do what is due, and end.")
 @click.option("--poll", type=Duration(), default="60s", show_default=True, help="Time between two looks.")
+@compute_options
 @session_options(wallet=True)
-def watch(session: Session, order: str, once: bool, poll: int, as_json_output: bool) -> None:
-    """Stay beside ORDER until it is closed: attest, answer, show the key and take refunds, each before its deadline.
+def watch(session: Session, order: str, once: bool, poll: int, compute: Compute, as_json_output: bool) -> None:
+    """Stay beside ORDER until it is closed: check rows, attest, answer, show the key and take refunds, each in time.
 
-    Missing replies are waited for until a quarter of the attest window is left, and are UNAVAILABLE then. A node or a
-    storage that fails is asked again; after a kill the same command goes on.
+    Where the order asks for rows, sellers have half of the attest window to open them; sellers that fail the check, or
+    have opened nothing by then, are rejected. Missing replies are waited for until a quarter of the attest window is
+    left, and are UNAVAILABLE then. A node or a storage that fails is asked again; after a kill the same command goes
+    on.
     """
     from tip_exchange.roles import respond as role
 
     account = session.account()
     with progress_bar() as progress:
         if once:
-            seen = role.look(session.market(), session.home, account, order, progress)
+            seen = role.look(session.market(), session.home, account, order, progress, compute=compute)
             result = {"phase": seen.phase.name, "done": seen.done, "over": seen.over}
             show(as_json_output, result, f"{seen.phase.name}: {seen.done or 'nothing to do'}")
             return
@@ -374,7 +435,7 @@ def watch(session: Session, order: str, once: bool, poll: int, as_json_output: b
         def report(line: str) -> None:
             show(as_json_output, {"event": line}, line)
 
-        role.watch(session.market, session.home, account, order, poll, report, progress)
+        role.watch(session.market, session.home, account, order, poll, report, progress, compute=compute)
 
 
 @buyer.command()

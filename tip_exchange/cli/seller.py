@@ -1,4 +1,4 @@
-"""``tip seller``: submit, publish, reveal, hand-over, challenge, ledger, claim."""
+"""``tip seller``: submit, open-rows, publish, reveal, hand-over, challenge, ledger, claim."""
 
 from __future__ import annotations
 
@@ -85,6 +85,22 @@ def submit(
     }
     counts = f"{done.records} distinct records of {done.given}"
     show(as_json_output, result, f"submitted {counts} to order 0x{order.hex()}; reply 0x{done.reply_hash.hex()}")
+
+
+@seller.command("open-rows")
+@click.argument("order", type=Bytes32())
+@session_options(wallet=True)
+def open_rows(session: Session, order: bytes, as_json_output: bool) -> None:
+    """Open the records of yours that the buyer's secret draws, sealed to the buyer, before it attests.
+
+    At most as many as the order's terms say, once. A seller that does not is rejected and earns nothing.
+    """
+    from tip_exchange.roles import open_rows as role
+
+    opened = role.open_rows(session.market(), session.home, session.account(), order)
+    result = {"records": opened.records, "rows": opened.rows, "bytes": opened.size}
+    text = f"{len(opened.rows)} of {opened.records} records are open to the buyer alone, {opened.size} bytes sealed"
+    show(as_json_output, result, text)
 
 
 @seller.command()

@@ -45,6 +45,7 @@ from tip_exchange.files import find_state, held, read_state, write_atomic
 from tip_exchange.influence.settings import Compute, QueryRecipe
 from tip_exchange.roles.market import Market, Progress, query_kind, require_phase, scores_context
 from tip_exchange.roles.publication import manifest, publish_model, read_model_records
+from tip_exchange.roles.spot_check import keep_own_records
 from tip_exchange.storage import BlobStore
 from tip_exchange.types import (
     CLIP_NORM_SCALE,
@@ -82,11 +83,11 @@ class Offer:
     challengeWindow: int
     claimWindow: int
     maxSellers: int
+    spotCheckRows: int = 0
     sellers: tuple[str, ...] = ()
     scored_records: int = 0
     """Records of one seller for which scores can be asked one by one, the number the record query is laid out for; 0
     publishes none."""
-    spotCheckRows: int = 0
     tags: bool = False
     """Whether values are tied to linear forms of the direction (docs/binding.md), so that constants are not paid."""
 
@@ -259,10 +260,14 @@ def _prepare(
     )
     market.escrow.check_terms(draft)
     folder_of_model = ModelFolder.open(model)
+    own, wanted = (read_model_records(folder_of_model, path) for path in (background, validation))
+    if offer.spotCheckRows:
+        keep_own_records(folder, "validation", wanted)
+        keep_own_records(folder, "background", own)
     query = buyer_query(
         folder_of_model,
-        read_model_records(folder_of_model, background),
-        read_model_records(folder_of_model, validation),
+        own,
+        wanted,
         seed,
         recipe=recipe,
         compute=compute,

@@ -25,9 +25,11 @@ from tip_exchange.errors import (
     WrongChain,
 )
 from tip_exchange.files import held, read_state
+from tip_exchange.influence.settings import STANDARD, Compute
 from tip_exchange.roles import buyer
 from tip_exchange.roles.dispute import draw, published_replies
 from tip_exchange.roles.market import Market, Progress, require_phase
+from tip_exchange.roles.row_check import check_rows, reject_sellers
 from tip_exchange.types import UNAVAILABLE, OrderState, Phase
 
 
@@ -103,6 +105,9 @@ def respond(market: Market, home: Path, account: LocalAccount, order: str) -> Re
         )
 
 
+ROWS_PART = 2
+"""Sellers have half of Attesting to open their rows, before a watcher rejects those that did not."""
+
 LATEST_PART = 4
 """A watcher waits for missing replies until a quarter of Attesting is left, and attests UNAVAILABLE then."""
 
@@ -116,11 +121,14 @@ class Watched:
     over: bool
 
 
-def look(market: Market, home: Path, account: LocalAccount, order: str, progress: Progress) -> Watched:
+def look(
+    market: Market, home: Path, account: LocalAccount, order: str, progress: Progress, *, compute: Compute = STANDARD
+) -> Watched:
     """Do what the order asks of its buyer now, if anything.
 
-    Attests once submissions are over (waiting a while for missing replies), answers published replies, shows the key
-    to a challenge, and takes refunds.
+    Once submissions are over, has sellers open rows, checks them and rejects who fails, where the order asks for rows;
+    then attests (waiting a while for missing replies), answers published replies, shows the key to a challenge, and
+    takes refunds.
 
     Raises:
         TipError: as the steps do.
@@ -129,7 +137,12 @@ def look(market: Market, home: Path, account: LocalAccount, order: str, progress
     state = market.escrow.order(identity)
     done, over = "", False
     if state.phase == Phase.ATTESTING:
-        done = _attest_in_time(market, home, account, order, state, progress)
+        if state.terms.spotCheckRows and not state.attested:
+            done, waits = _check_in_time(market, home, account, order, state, progress, compute)
+            if waits:
+                return Watched(state.phase, done, over)
+        attested = _attest_in_time(market, home, account, order, state, progress)
+        done = "; ".join(filter(None, (done, attested)))
     elif state.phase in (Phase.PUBLISHING, Phase.ANSWERING):
         answers = answer(market, home, account, order)
         done = "answered " + ", ".join(seller for seller, _ in answers) if answers else ""
@@ -144,6 +157,30 @@ def look(market: Market, home: Path, account: LocalAccount, order: str, progress
                 raise
         over = state.phase == Phase.CLOSED
     return Watched(state.phase, done, over)
+
+
+def _check_in_time(
+    market: Market,
+    home: Path,
+    account: LocalAccount,
+    order: str,
+    state: OrderState,
+    progress: Progress,
+    compute: Compute,
+) -> tuple[str, bool]:
+    """What was done about rows, and whether the attestation has to wait."""
+    latest = state.attest_until - state.terms.attestWindow // ROWS_PART
+    verdicts = check_rows(market, home, order, progress, compute=compute)
+    missing = [each.seller for each in verdicts if each.status == "not opened"]
+    if missing and market.escrow.now() < latest:
+        return f"waits until {clock(latest)} for rows of {', '.join(missing)}", True
+    after = reject_sellers(market, home, account, order, verdicts, ("failed", "not opened"))
+    said = [
+        f"rejected {was.seller} ({was.status}: {'; '.join(was.reasons)})"
+        for was, now in zip(verdicts, after, strict=True)
+        if was.status != now.status
+    ]
+    return "; ".join(said), all(each.status == "rejected" for each in after)
 
 
 def _attest_in_time(
@@ -169,6 +206,8 @@ def watch(
     report: Callable[[str], None],
     progress: Progress,
     sleep: Callable[[float], None] = time.sleep,
+    *,
+    compute: Compute = STANDARD,
 ) -> None:
     """Look every ``poll`` seconds until the order is closed and paid back; a node or storage that fails is asked again.
 
@@ -178,6 +217,7 @@ def watch(
         poll: seconds between looks; far shorter than the order's windows.
         report: told of everything done, and of every failure, once.
         sleep: waits.
+        compute: where and how gradients of opened rows are computed.
 
     Raises:
         StateError, InsufficientFunds, WrongChain: what waiting does not mend.
@@ -187,7 +227,7 @@ def watch(
     while True:
         try:
             opened = opened or market()
-            seen = look(opened, home, account, order, progress)
+            seen = look(opened, home, account, order, progress, compute=compute)
         except (InsufficientFunds, WrongChain):
             raise
         except (ChainError, StorageError, IntegrityError, FolderHeld) as error:

@@ -252,6 +252,8 @@ def _prepare(
     write_atomic(folder / "gradient.npy", plain.getvalue())
     blob = encode_reply(reply)
     write_atomic(folder / "reply.bin", blob)
+    if terms.spotCheckRows:
+        write_atomic(folder / "records.bin", map(record_bytes, data))
     state = {
         "reply_hash": reply_commitment(blob).hex(),
         "records_hash": records_hash,
