@@ -1,17 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
-import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {MerkleProof} from "@openzeppelin/contracts/utils/cryptography/MerkleProof.sol";
 import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
-import {LowLevelCall} from "@openzeppelin/contracts/utils/LowLevelCall.sol";
-import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {IInfluenceEscrow} from "./interfaces/IInfluenceEscrow.sol";
+import {Attestations} from "./libraries/Attestations.sol";
 import {Disputes} from "./libraries/Disputes.sol";
 import {Settlement} from "./libraries/Settlement.sol";
 import {Orders} from "./libraries/Orders.sol";
+import {Payments} from "./libraries/Payments.sol";
 import {RlweDecryption} from "./libraries/RlweDecryption.sol";
 import {TermLimits} from "./libraries/TermLimits.sol";
 import {Timeline} from "./libraries/Timeline.sol";
@@ -22,14 +20,16 @@ import {Timeline} from "./libraries/Timeline.sol";
 /// token brought, against the change of the liabilities, so a step that re-enters from the token's transfer cannot
 /// unbalance the books.
 contract InfluenceEscrow is IInfluenceEscrow, EIP712 {
-    using SafeERC20 for IERC20;
     using Orders for Orders.Order;
     using Orders for Orders.Submission;
+    using Orders for Orders.Seat;
+    using Attestations for Orders.Order;
+    using Attestations for Orders.Seat;
     using Disputes for Orders.Order;
     using Disputes for Orders.Submission;
 
     bytes32 private constant ATTESTATION_TYPEHASH =
-        keccak256("Attestation(bytes32 orderId,bytes32 submissions,uint64[] values)");
+        keccak256("Attestation(bytes32 orderId,bytes32 submissions,uint64[] values,uint64[] tags,bytes32 tagSecret)");
 
     mapping(bytes32 orderId => Orders.Order) private _orders;
     mapping(bytes32 orderId => mapping(uint256 index => Orders.Seat)) private _seats;
@@ -64,7 +64,7 @@ contract InfluenceEscrow is IInfluenceEscrow, EIP712 {
         order.recordsCap = terms.recordsCap;
         order.minRecords = terms.minRecords;
         order.token = terms.token;
-        order.openedBlock = uint64(block.number);
+        order.openedBlock = uint48(block.number);
         order.budget = terms.budget;
         order.bond = terms.bond;
         order.answerFee = terms.answerFee;
@@ -75,12 +75,13 @@ contract InfluenceEscrow is IInfluenceEscrow, EIP712 {
         order.keyHash = terms.keyHash;
         order.zeroBlockHash = terms.zeroBlockHash;
         if (terms.sellersRoot != 0) order.sellersRoot = terms.sellersRoot;
+        if (terms.tagKeyHash != 0) order.tagKeyHash = terms.tagKeyHash;
         order.submissionsHash = orderId; // not 0, so that the first seller pays no more than the others
         liabilities[terms.token] += deposit;
         emit OrderOpened(orderId, terms.buyer, nonce, terms);
 
         // Interaction
-        _receive(terms.token, deposit);
+        Payments.collect(liabilities, terms.token, deposit);
     }
 
     /// @inheritdoc IInfluenceEscrow
@@ -139,13 +140,19 @@ contract InfluenceEscrow is IInfluenceEscrow, EIP712 {
     }
 
     /// @inheritdoc IInfluenceEscrow
-    function attest(bytes32 orderId, bytes32 submissionsHash, uint64[] calldata values) external {
+    function attest(
+        bytes32 orderId,
+        bytes32 submissionsHash,
+        uint64[] calldata values,
+        uint64[] calldata tags,
+        bytes32 tagSecret
+    ) external {
         // Check
         Orders.Order storage order = _orderIn(orderId, Phase.Attesting);
         if (msg.sender != order.buyer) revert NotBuyer(orderId, msg.sender, order.buyer);
 
         // Effect
-        _attest(orderId, order, submissionsHash, values);
+        order.attest(_seats[orderId], orderId, submissionsHash, values, tags, tagSecret);
     }
 
     /// @inheritdoc IInfluenceEscrow
@@ -153,19 +160,30 @@ contract InfluenceEscrow is IInfluenceEscrow, EIP712 {
         bytes32 orderId,
         bytes32 submissionsHash,
         uint64[] calldata values,
+        uint64[] calldata tags,
+        bytes32 tagSecret,
         bytes calldata signature
     ) external {
         // Check
         Orders.Order storage order = _orderIn(orderId, Phase.Attesting);
         bytes32 digest = _hashTypedDataV4(
-            keccak256(abi.encode(ATTESTATION_TYPEHASH, orderId, submissionsHash, keccak256(abi.encodePacked(values))))
+            keccak256(
+                abi.encode(
+                    ATTESTATION_TYPEHASH,
+                    orderId,
+                    submissionsHash,
+                    keccak256(abi.encodePacked(values)),
+                    keccak256(abi.encodePacked(tags)),
+                    tagSecret
+                )
+            )
         );
         if (!SignatureChecker.isValidSignatureNowCalldata(order.buyer, digest, signature)) {
             revert WrongSignature(orderId, order.buyer);
         }
 
         // Effect
-        _attest(orderId, order, submissionsHash, values);
+        order.attest(_seats[orderId], orderId, submissionsHash, values, tags, tagSecret);
     }
 
     /// @inheritdoc IInfluenceEscrow
@@ -175,7 +193,7 @@ contract InfluenceEscrow is IInfluenceEscrow, EIP712 {
         Orders.Submission storage submission = _submission(orderId, seller);
         Orders.Seat storage seat = _seats[orderId][submission.index];
         if (seat.published) revert AlreadyPublished(orderId, seller);
-        uint64 attested = seat.attested;
+        uint64 attested = seat.attested();
         if (attested != Settlement.UNAVAILABLE) revert NotUnavailable(orderId, seller, attested);
         submission.checkReply(orderId, seller, c1, cell);
 
@@ -186,7 +204,7 @@ contract InfluenceEscrow is IInfluenceEscrow, EIP712 {
     }
 
     /// @inheritdoc IInfluenceEscrow
-    function answerReply(bytes32 orderId, address seller, uint64 value) external {
+    function answerReply(bytes32 orderId, address seller, uint64 value, uint64 tag) external {
         // Check
         Orders.Order storage order = _order(orderId);
         if (msg.sender != order.buyer) revert NotBuyer(orderId, msg.sender, order.buyer);
@@ -194,18 +212,19 @@ contract InfluenceEscrow is IInfluenceEscrow, EIP712 {
         if (phase != Phase.Publishing && phase != Phase.Answering) revert WrongPhase(orderId, phase, Phase.Answering);
         uint256 index = _submission(orderId, seller).index;
         Orders.Seat storage seat = _seats[orderId][index];
-        if (!seat.published || seat.attested != Settlement.UNAVAILABLE) revert NothingToAnswer(orderId, seller);
+        if (!seat.published || seat.attested() != Settlement.UNAVAILABLE) revert NothingToAnswer(orderId, seller);
         if (value >= Settlement.T && value != Settlement.INVALID) revert ValueOutOfRange(orderId, index, value);
+        if (tag >= (order.tagKey == 0 ? 1 : Settlement.T)) revert TagOutOfRange(orderId, index, tag);
 
         // Effect
-        seat.attested = value;
+        seat.set(value, tag);
         // The last answer of Answering, in which no more can be published, ends it.
         if (--order.unansweredCount == 0 && phase == Phase.Answering) order.revealFrom = uint40(block.timestamp);
-        emit ReplyAnswered(orderId, seller, value);
+        emit ReplyAnswered(orderId, seller, value, tag);
     }
 
     /// @inheritdoc IInfluenceEscrow
-    function reveal(bytes32 orderId, address seller, uint64 pad, uint32 records, bytes32 salt) external {
+    function reveal(bytes32 orderId, address seller, uint64 pad, uint64 tagPad, uint32 records, bytes32 salt) external {
         // Check
         Orders.Order storage order = _orderIn(orderId, Phase.Revealing);
         Orders.Submission storage submission = _submission(orderId, seller);
@@ -213,18 +232,24 @@ contract InfluenceEscrow is IInfluenceEscrow, EIP712 {
         if (seat.rejected) revert SellerRejected(orderId, seller);
         if (submission.revealed) revert AlreadyRevealed(orderId, seller);
         if (pad >= Settlement.T) revert PadOutOfRange(orderId, seller, pad);
-        bytes32 padHash = keccak256(abi.encode(orderId, seller, pad, records, salt));
+        if (tagPad >= Settlement.T) revert PadOutOfRange(orderId, seller, tagPad);
+        bytes32 padHash = keccak256(abi.encode(orderId, seller, pad, tagPad, records, salt));
         if (padHash != submission.padHash) revert WrongOpening(orderId, seller, padHash, submission.padHash);
+        uint64 attested = order.revealFrom == 0 ? Settlement.INVALID : seat.attested();
+        uint64 tagKey = order.tagKey;
+        if (tagKey != 0 && attested < Settlement.T) {
+            uint64 needed = Settlement.tagOf(attested, pad, tagPad, tagKey);
+            if (seat.tag != needed) revert WrongTag(orderId, seller, seat.tag, needed);
+        }
 
         // Effect
-        uint64 attested = order.revealFrom == 0 ? Settlement.INVALID : seat.attested;
         submission.revealed = true;
         submission.records = records;
         submission.pad = uint40(pad);
         (int64 value, uint256 weight) = order.weigh(submission, attested);
         ++order.revealCount;
         if (records >= order.minRecords) ++order.feesOwed;
-        emit Revealed(orderId, seller, pad, records, salt, value, weight);
+        emit Revealed(orderId, seller, pad, tagPad, records, salt, value, weight);
     }
 
     /// @inheritdoc IInfluenceEscrow
@@ -244,7 +269,7 @@ contract InfluenceEscrow is IInfluenceEscrow, EIP712 {
         emit Challenged(orderId, msg.sender, bond, order.drawBlock);
 
         // Interaction
-        _receive(token, bond);
+        Payments.collect(liabilities, token, bond);
     }
 
     /// @inheritdoc IInfluenceEscrow
@@ -274,11 +299,13 @@ contract InfluenceEscrow is IInfluenceEscrow, EIP712 {
         Orders.Seat storage seat = _seats[orderId][submission.index];
         if (seat.rejected) revert SellerRejected(orderId, seller);
         if (seat.proven) revert AlreadyProven(orderId, seller);
+        bool tagged = order.tagKey != 0;
+        if (tagged && seat.attested() == Settlement.UNAVAILABLE) revert NoTag(orderId, seller);
         order.checkKey(orderId, key);
         submission.checkReply(orderId, seller, c1, cell);
 
         // Effect
-        order.correct(submission, seat, orderId, RlweDecryption.decrypt(c1, cell, key));
+        order.correct(submission, seat, orderId, RlweDecryption.decrypt(c1, cell, key, tagged));
     }
 
     /// @inheritdoc IInfluenceEscrow
@@ -300,7 +327,7 @@ contract InfluenceEscrow is IInfluenceEscrow, EIP712 {
         address token = _release(order, amount);
 
         // Interaction
-        _pay(token, seller, amount);
+        Payments.pay(token, seller, amount);
     }
 
     /// @inheritdoc IInfluenceEscrow
@@ -315,7 +342,7 @@ contract InfluenceEscrow is IInfluenceEscrow, EIP712 {
         address token = _release(order, amount);
 
         // Interaction
-        _pay(token, order.buyer, amount);
+        Payments.pay(token, order.buyer, amount);
     }
 
     /// @inheritdoc IInfluenceEscrow
@@ -335,7 +362,7 @@ contract InfluenceEscrow is IInfluenceEscrow, EIP712 {
         address token = _release(order, amount);
 
         // Interaction
-        _pay(token, prover, amount);
+        Payments.pay(token, prover, amount);
     }
 
     /// @inheritdoc IInfluenceEscrow
@@ -353,7 +380,7 @@ contract InfluenceEscrow is IInfluenceEscrow, EIP712 {
         address token = _release(order, amount);
 
         // Interaction
-        _pay(token, challenger, amount);
+        Payments.pay(token, challenger, amount);
     }
 
     /// @inheritdoc IInfluenceEscrow
@@ -373,7 +400,7 @@ contract InfluenceEscrow is IInfluenceEscrow, EIP712 {
         address token = _release(order, amount);
 
         // Interaction
-        _pay(token, to, amount);
+        Payments.pay(token, to, amount);
     }
 
     /// @inheritdoc IInfluenceEscrow
@@ -428,61 +455,11 @@ contract InfluenceEscrow is IInfluenceEscrow, EIP712 {
         orderId = keccak256(abi.encode(block.chainid, address(this), terms.buyer, nonce, orderHash));
     }
 
-    function _attest(bytes32 orderId, Orders.Order storage order, bytes32 submissionsHash, uint64[] calldata values)
-        private
-    {
-        bytes32 stored = order.submissionsHash;
-        if (submissionsHash != stored) revert WrongSubmissions(orderId, submissionsHash, stored);
-        uint256 count = order.submissionCount;
-        if (values.length != count) revert WrongValueCount(orderId, values.length, count);
-        mapping(uint256 index => Orders.Seat) storage seats = _seats[orderId];
-        uint256 revealFrom = block.timestamp;
-        for (uint256 index = 0; index < count; ++index) {
-            uint64 value = values[index];
-            if (value >= Settlement.T && value < Settlement.UNAVAILABLE) revert ValueOutOfRange(orderId, index, value);
-            Orders.Seat storage seat = seats[index];
-            if (seat.rejected && value != Settlement.INVALID) revert RejectedNeedsInvalid(orderId, index, value);
-            seat.attested = value;
-            if (value == Settlement.UNAVAILABLE) revealFrom = block.timestamp + order.challengeWindow;
-        }
-        order.revealFrom = uint40(revealFrom);
-        emit Attested(orderId, submissionsHash, values);
-    }
-
     /// @dev Takes `amount` off the books before it is paid out.
     function _release(Orders.Order storage order, uint128 amount) private returns (address token) {
         token = order.token;
         order.held -= amount;
         liabilities[token] -= amount;
-    }
-
-    /// @dev Called with `amount` on the books already.
-    function _receive(address token, uint256 amount) private {
-        if (token != address(0)) {
-            if (msg.value != 0) revert UnexpectedCoin(msg.value);
-            _pull(IERC20(token), amount);
-        } else if (msg.value != amount) {
-            revert WrongDeposit(msg.value, amount);
-        }
-    }
-
-    /// @dev Other steps may run inside the transfer; each changes balance
-    /// and liabilities alike.
-    function _pull(IERC20 token, uint256 amount) private {
-        uint256 balance = token.balanceOf(address(this)) + amount;
-        uint256 owed = liabilities[address(token)];
-        token.safeTransferFrom(msg.sender, address(this), amount);
-        uint256 needed = balance + liabilities[address(token)] - owed;
-        uint256 actual = token.balanceOf(address(this));
-        if (actual != needed) revert WrongDeposit(Math.saturatingSub(actual + amount, needed), amount);
-    }
-
-    function _pay(address token, address to, uint256 amount) private {
-        if (token != address(0)) {
-            IERC20(token).safeTransfer(to, amount);
-        } else if (!LowLevelCall.callNoReturn(to, amount, "")) {
-            revert TransferFailed(to, amount);
-        }
     }
 
     function _order(bytes32 orderId) private view returns (Orders.Order storage order) {

@@ -84,10 +84,15 @@ def submissions_hash(previous: bytes, seller: str, reply_hash: bytes, pad_hash: 
     return keccak(encode(types, [previous, seller, reply_hash, pad_hash, data_root]))
 
 
-def pad_commitment(order: bytes, seller: str, pad: int, records: int, salt: bytes) -> bytes:
-    """What a seller commits to at submit and opens at reveal."""
-    types = ["bytes32", "address", "uint64", "uint32", "bytes32"]
-    return keccak(encode(types, [order, seller, pad, records, salt]))
+def pad_commitment(order: bytes, seller: str, pad: int, records: int, salt: bytes, *, tag_pad: int = 0) -> bytes:
+    """What a seller commits to at submit and opens at reveal; ``tag_pad`` is 0 in an order without tags."""
+    types = ["bytes32", "address", "uint64", "uint64", "uint32", "bytes32"]
+    return keccak(encode(types, [order, seller, pad, tag_pad, records, salt]))
+
+
+def tag_key_commitment(tag_secret: bytes) -> bytes:
+    """``Terms.tagKeyHash`` of 32 secret bytes, not all zero."""
+    return keccak(tag_secret)
 
 
 def scores_salt(scores_hash: bytes, nonce: bytes) -> bytes:

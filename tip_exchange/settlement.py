@@ -32,6 +32,28 @@ def opened_value(attested: int, pad: int) -> int:
     return centred(attested - pad)
 
 
+def tag_key(tag_secret: bytes) -> int:
+    """The secret factor α of an order's tags, in [1, T), from the 32 bytes that ``Terms.tagKeyHash`` commits to."""
+    return int.from_bytes(tag_secret, "big") % (T - 1) + 1
+
+
+def tag_of(attested: int, pad: int, tag_pad: int, key: int) -> int:
+    """The tag that ``attested - pad`` needs: ``key · (attested − pad) + tag_pad mod T``."""
+    return (key * (attested - pad) + tag_pad) % T
+
+
+def tag_holds(attested: int, tag: int, pad: int, tag_pad: int, key: int) -> bool:
+    """Whether the contract takes the opening of an entry.
+
+    Args:
+        attested: padded value, INVALID or UNAVAILABLE.
+        tag: attested with it, in [0, T).
+        pad, tag_pad: the seller's, in [0, T).
+        key: the order's (:func:`tag_key`); 0 in an order without tags, and before the attestation.
+    """
+    return not key or attested >= T or tag == tag_of(attested, pad, tag_pad, key)
+
+
 def weight(value: int, records: int, *, value_cap: int, records_cap: int, min_records: int) -> int:
     """What a seller's share is proportional to: the capped positive value times the capped number of records.
 

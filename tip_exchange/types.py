@@ -22,6 +22,9 @@ INVALID = 2**64 - 1
 UNAVAILABLE = 2**64 - 2
 """Attested in place of a padded value when the buyer was not given the reply's bytes."""
 
+NO_TAG_SECRET = bytes(32)
+"""``Terms.tagKeyHash``, and the tag secret of an attestation, in an order without tags."""
+
 CLIP_NORM_SCALE = 10**18
 """``Terms.clipNorm`` is the clip norm times this, rounded."""
 
@@ -97,6 +100,7 @@ class OrderState:
     """An order as the contract stores it now.
 
     Times are Unix seconds, 0 where the event has not happened; ``held`` is what the contract still keeps for the order.
+    ``tag_key`` is 0 without tags, and before the attestation.
     """
 
     order_id: bytes
@@ -126,6 +130,7 @@ class OrderState:
     claim_until: int
     opened_block: int
     held: int
+    tag_key: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +138,8 @@ class Submission:
     """One seller's entry in an order. ``value`` and ``weight`` are 0 until the seller has revealed.
 
     ``attested`` is the padded value that counts: attested, then answered, then decrypted by the contract; None before
-    the attestation. ``prover`` is who proved it false, None if nobody did.
+    the attestation. ``tag`` is what was attested, or answered, with it; 0 in an order without tags. ``prover`` is who
+    proved it false, None if nobody did.
     """
 
     seller: str
@@ -145,6 +151,7 @@ class Submission:
     revealed: bool
     claimed: bool
     attested: int | None
+    tag: int
     records: int
     value: int
     weight: int

@@ -135,6 +135,7 @@ interface IInfluenceEscrow {
     /// @param totalWeight Sum of the weights revealed so far.
     /// @param held Amount the order still holds.
     /// @param payoutsLeft Budget less the payouts claimed so far.
+    /// @param tagKey Factor of the tags, `uint256(tagSecret) % (T - 1) + 1`; 0 without tags and before the attestation.
     /// @param openedAt Unix seconds, as all times here; a time that is not fixed yet is 0.
     /// @param publishUntil 0 unless the order waits, or has waited in vain, for publications or answers.
     /// @param answerUntil As publishUntil; nothing is waited for after publishUntil if nothing was published.
@@ -168,6 +169,7 @@ interface IInfluenceEscrow {
         uint128 held;
         uint128 payoutsLeft;
         uint64 openedBlock;
+        uint64 tagKey;
         uint64 openedAt;
         uint64 submitUntil;
         uint64 attestUntil;
@@ -183,6 +185,7 @@ interface IInfluenceEscrow {
         bytes32 keyHash;
         bytes32 zeroBlockHash;
         bytes32 sellersRoot;
+        bytes32 tagKeyHash;
         bytes32 submissionsHash;
     }
 
@@ -193,6 +196,7 @@ interface IInfluenceEscrow {
     /// @param proven Whether the contract has decrypted the reply.
     /// @param attested Padded value that counts: what the buyer attested, then answered, then what the contract
     /// decrypted. 2^64 - 1 is INVALID, 2^64 - 2 UNAVAILABLE; 0 before the attestation.
+    /// @param tag Tag that was attested, or answered, with the value; 0 in an order without tags.
     /// @param records Revealed number of records.
     /// @param pad Revealed pad.
     /// @param value Opened value in fixed point, in [-(T - 1) / 2, (T - 1) / 2].
@@ -208,6 +212,7 @@ interface IInfluenceEscrow {
         bool proven;
         uint16 index;
         uint64 attested;
+        uint64 tag;
         uint32 records;
         uint64 pad;
         int64 value;
@@ -254,13 +259,14 @@ interface IInfluenceEscrow {
     );
     /// @notice The buyer turned a seller away.
     event Rejected(bytes32 indexed orderId, address indexed seller);
-    /// @notice The buyer attested one padded value per submission, in order of index.
-    event Attested(bytes32 indexed orderId, bytes32 submissions, uint64[] values);
-    /// @notice A pad was opened, which fixed the seller's value and weight.
+    /// @notice The buyer attested one padded value a submission, in order of index, and one tag in an order with tags.
+    event Attested(bytes32 indexed orderId, bytes32 submissions, uint64[] values, uint64[] tags, bytes32 tagSecret);
+    /// @notice The pads were opened, which fixed the seller's value and weight.
     event Revealed(
         bytes32 indexed orderId,
         address indexed seller,
         uint64 pad,
+        uint64 tagPad,
         uint32 records,
         bytes32 salt,
         int64 value,
@@ -274,8 +280,8 @@ interface IInfluenceEscrow {
     event Forfeited(bytes32 indexed orderId, address to, uint256 amount);
     /// @notice A reply that the buyer did not have is public; here are its bytes.
     event ReplyPublished(bytes32 indexed orderId, address indexed seller, bytes c1, bytes7 cell);
-    /// @notice The buyer attested the padded value of a published reply.
-    event ReplyAnswered(bytes32 indexed orderId, address indexed seller, uint64 value);
+    /// @notice The buyer attested the padded value, and in an order with tags the tag, of a published reply.
+    event ReplyAnswered(bytes32 indexed orderId, address indexed seller, uint64 value, uint64 tag);
     /// @notice Somebody doubts the attestation; the hash of block `drawBlock` will draw the index.
     event Challenged(bytes32 indexed orderId, address indexed challenger, uint256 bond, uint256 drawBlock);
     /// @notice The draw came too late for the chain to remember the block; the hash of `drawBlock` counts instead.
@@ -346,12 +352,20 @@ interface IInfluenceEscrow {
     error ValueOutOfRange(bytes32 orderId, uint256 index, uint64 value);
     /// @notice A rejected seller's value must be INVALID.
     error RejectedNeedsInvalid(bytes32 orderId, uint256 index, uint64 value);
+    /// @notice The secret given does not hash to the order's tagKeyHash; `given` is 0 if none was given.
+    error WrongTagSecret(bytes32 orderId, bytes32 given, bytes32 stored);
+    /// @notice An attestation holds one tag for every submission in an order with tags, none in one without.
+    error WrongTagCount(bytes32 orderId, uint256 given, uint256 needed);
+    /// @notice A tag is below T, and 0 in an order without tags.
+    error TagOutOfRange(bytes32 orderId, uint256 index, uint64 tag);
     /// @notice The attestation is not signed by the buyer, for this order, contract and chain.
     error WrongSignature(bytes32 orderId, address buyer);
-    /// @notice A pad is below T.
+    /// @notice Pads are below T.
     error PadOutOfRange(bytes32 orderId, address seller, uint64 pad);
-    /// @notice Pad, records and salt do not hash to the commitment.
+    /// @notice Pads, records and salt do not hash to the commitment.
     error WrongOpening(bytes32 orderId, address seller, bytes32 given, bytes32 stored);
+    /// @notice The tag attested for this seller is not the one that its value and its pads need.
+    error WrongTag(bytes32 orderId, address seller, uint64 tag, uint64 needed);
     /// @notice One reveal a submission.
     error AlreadyRevealed(bytes32 orderId, address seller);
     /// @notice One claim a submission.
@@ -383,6 +397,8 @@ interface IInfluenceEscrow {
     /// @notice What the buyer committed to is no key, no zero block, or no encryption of zero under that key: the phase
     /// at the drawn index is not within 21 of 0 modulo q0; 2^256 - 1 for bytes without a phase.
     error KeyDoesNotFit(bytes32 orderId, uint256 index, uint256 phase);
+    /// @notice A reply left UNAVAILABLE in an order with tags has none, so that no value of it can count.
+    error NoTag(bytes32 orderId, address seller);
     /// @notice One proof a submission.
     error AlreadyProven(bytes32 orderId, address seller);
     /// @notice Nobody proved this seller's attested value false, or the prover has got its reward.
@@ -406,7 +422,8 @@ interface IInfluenceEscrow {
     /// @dev Reverts with UnknownOrder, WrongPhase, SellerIsBuyer, OrderFull, NotOnAllowList, MissingHash,
     /// AlreadySubmitted. Equal reply hashes are not refused: pads make a copy worthless.
     /// @param replyHash Commitment to the encrypted, padded valuation.
-    /// @param padHash `keccak256(abi.encode(orderId, seller, uint64 pad, uint32 records, bytes32 salt))`.
+    /// @param padHash `keccak256(abi.encode(orderId, seller, pad, tagPad, records, salt))` of what `reveal` opens, with a
+    /// tagPad of 0 in an order without tags.
     /// @param dataRoot Merkle root over the seller's records.
     /// @param allowProof Merkle proof of the sender's address; ignored when the order has no allow-list.
     function submit(
@@ -424,23 +441,36 @@ interface IInfluenceEscrow {
 
     /// @notice Buyer attests one padded value per submission. Attesting -> Revealing (warm), or Publishing (warm) if a
     /// value is UNAVAILABLE.
-    /// @dev Reverts with UnknownOrder, WrongPhase, NotBuyer, WrongSubmissions, WrongValueCount, ValueOutOfRange,
-    /// RejectedNeedsInvalid.
+    /// @dev A tag binds the value to the secrets in the query, so that a seller can only have made the two by an inner
+    /// product: for an honest reply it is `tagKey * value + tagPad mod T`. A buyer that attests another only turns the
+    /// seller away, whose `reveal` then reverts. Reverts with UnknownOrder, WrongPhase, NotBuyer, WrongSubmissions,
+    /// WrongValueCount, WrongTagSecret, WrongTagCount, ValueOutOfRange, TagOutOfRange, RejectedNeedsInvalid.
     /// @param submissionsHash Stored chain over the submissions: from orderId, `keccak256(abi.encode(submissionsHash,
     /// seller, replyHash, padHash, dataRoot))` for each in turn. Fixes what the values belong to.
     /// @param values In order of submission: value + pad mod T; or 2^64 - 1 (INVALID) for a reply that is not a
     /// valid wire object and for every rejected seller; or 2^64 - 2 (UNAVAILABLE) for a reply whose bytes the buyer was
     /// not given, which can never be held against it.
-    function attest(bytes32 orderId, bytes32 submissionsHash, uint64[] calldata values) external;
+    /// @param tags In order of submission, each below T; empty in an order without tags. One beside a value that is no
+    /// number means nothing, and is 0 by custom.
+    /// @param tagSecret What hashes to tagKeyHash, `keccak256(abi.encode(tagSecret))`; 0 in an order without tags.
+    function attest(
+        bytes32 orderId,
+        bytes32 submissionsHash,
+        uint64[] calldata values,
+        uint64[] calldata tags,
+        bytes32 tagSecret
+    ) external;
 
     /// @notice As `attest`, sent by anyone, signed by the buyer. Attesting -> Revealing or Publishing (warm).
-    /// @dev EIP-712 `Attestation(bytes32 orderId,bytes32 submissions,uint64[] values)` in the domain
-    /// ("tip_exchange InfluenceEscrow", "1", chain id, this contract). ERC-1271 if the buyer has code. Reverts as
-    /// `attest` does, with WrongSignature instead of NotBuyer.
+    /// @dev EIP-712 `Attestation(bytes32 orderId,bytes32 submissions,uint64[] values,uint64[] tags,bytes32 tagSecret)`
+    /// in the domain ("tip_exchange InfluenceEscrow", "1", chain id, this contract). ERC-1271 if the buyer has code.
+    /// Reverts as `attest` does, with WrongSignature instead of NotBuyer.
     function attestBySignature(
         bytes32 orderId,
         bytes32 submissionsHash,
         uint64[] calldata values,
+        uint64[] calldata tags,
+        bytes32 tagSecret,
         bytes calldata signature
     ) external;
 
@@ -448,23 +478,28 @@ interface IInfluenceEscrow {
     /// stays there. Silence about it costs the buyer what silence in Attesting does.
     /// @dev Anyone who has the bytes may send it. Reverts with UnknownOrder, WrongPhase, NoSubmission, NotUnavailable,
     /// AlreadyPublished, WrongReply.
-    /// @param c1 All bytes of the reply but the last seven.
+    /// @param c1 All bytes of the reply but the last seven: 8192 big-endian cells of 7 bytes, and a sealed tail of 97
+    /// bytes in an order with tags. A reply of another length is INVALID.
     /// @param cell The last seven bytes.
     function publishReply(bytes32 orderId, address seller, bytes calldata c1, bytes7 cell) external;
 
     /// @notice Buyer attests the padded value of a published reply. Publishing or Answering (warm); the last answer
     /// after publishUntil leads to Revealing (warm).
-    /// @dev Reverts with UnknownOrder, WrongPhase, NotBuyer, NoSubmission, NothingToAnswer, ValueOutOfRange.
+    /// @dev Reverts with UnknownOrder, WrongPhase, NotBuyer, NoSubmission, NothingToAnswer, ValueOutOfRange,
+    /// TagOutOfRange.
     /// @param value value + pad mod T, or 2^64 - 1 (INVALID).
-    function answerReply(bytes32 orderId, address seller, uint64 value) external;
+    /// @param tag As in `attest`; 0 in an order without tags.
+    function answerReply(bytes32 orderId, address seller, uint64 value, uint64 tag) external;
 
-    /// @notice Opens a seller's pad and fixes its value and weight. Revealing (warm), stays there.
-    /// @dev `value = attested - pad mod T`, centred in [-(T - 1) / 2, (T - 1) / 2], or 0 if INVALID, UNAVAILABLE or never
-    /// attested; `weight = min(max(0, value), valueCap) * min(records, recordsCap)`, or 0 if records < minRecords. With
-    /// records >= minRecords the seller earns the answer fee, whatever the value. Anyone who knows the opening may send
-    /// it. Reverts with UnknownOrder, WrongPhase, NoSubmission, SellerRejected, AlreadyRevealed, PadOutOfRange,
-    /// WrongOpening.
-    function reveal(bytes32 orderId, address seller, uint64 pad, uint32 records, bytes32 salt) external;
+    /// @notice Opens a seller's pads and fixes its value and weight. Revealing (warm), stays there.
+    /// @dev `value = attested - pad mod T`, centred in [-(T - 1) / 2, (T - 1) / 2], or 0 if INVALID, UNAVAILABLE or
+    /// never attested; `weight = min(max(0, value), valueCap) * min(records, recordsCap)`, 0 if records < minRecords.
+    /// With records >= minRecords the seller earns the answer fee, whatever the value. Anyone who knows the opening may
+    /// send it. In an order with tags an attested number needs the tag `tagKey * (attested - pad) + tagPad mod T`; with
+    /// another the entry cannot be revealed. Look before you send: a transaction that reverts shows the pads all the
+    /// same. Reverts with UnknownOrder, WrongPhase, NoSubmission, SellerRejected, AlreadyRevealed, PadOutOfRange,
+    /// WrongOpening, WrongTag.
+    function reveal(bytes32 orderId, address seller, uint64 pad, uint64 tagPad, uint32 records, bytes32 salt) external;
 
     /// @notice Doubts the attestation and posts challengeBond. Challenging -> Responding (warm). One challenge an
     /// order; it puts every entry to the test.
@@ -495,9 +530,11 @@ interface IInfluenceEscrow {
     /// @notice Has the contract decrypt a seller's committed reply. Proving (warm), stays there. What it decrypts
     /// replaces the attested value; value, weight and total weight follow.
     /// @dev If the two differ, the attestation is proven false, which costs the buyer its bond and earns the sender a
-    /// reward; except for a value left UNAVAILABLE, which is only replaced. An entry that was not revealed, or revealed
-    /// with too few records (a probe), weighs nothing but convicts as any other. Reverts with UnknownOrder, WrongPhase,
-    /// NoSubmission, SellerRejected, AlreadyProven, WrongKey, WrongReply.
+    /// reward; except for a value left UNAVAILABLE, which is only replaced, and in an order with tags not even that: it
+    /// has no tag, and whoever held its bytes could publish them. The tag of a false value is not looked at again. An
+    /// entry that was not revealed, or revealed with too few records (a probe), weighs nothing but convicts as any
+    /// other. Reverts with UnknownOrder, WrongPhase, NoSubmission, SellerRejected, AlreadyProven, NoTag, WrongKey,
+    /// WrongReply.
     /// @param key The key as revealed.
     /// @param c1 All bytes of the reply but the last seven.
     /// @param cell The last seven bytes.

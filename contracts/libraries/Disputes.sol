@@ -2,6 +2,7 @@
 pragma solidity 0.8.37;
 
 import {IInfluenceEscrow} from "../interfaces/IInfluenceEscrow.sol";
+import {Attestations} from "./Attestations.sol";
 import {Commitments} from "./Commitments.sol";
 import {Orders} from "./Orders.sol";
 import {RlweDecryption} from "./RlweDecryption.sol";
@@ -10,6 +11,10 @@ import {Settlement} from "./Settlement.sol";
 /// @title What a dispute checks and corrects
 /// @notice Phases and payments are in the contract; here a key is held to its zero block, and an entry to its reply.
 library Disputes {
+    using Attestations for Orders.Order;
+    using Attestations for Orders.Seat;
+    using Orders for Orders.Seat;
+
     /// @dev Height of the tree over the cells of the zero block, log2 N.
     uint256 private constant TREE_DEPTH = 13;
 
@@ -82,29 +87,17 @@ library Disputes {
         uint64 decrypted
     ) internal {
         address seller = seat.seller;
-        uint64 attested = seat.attested;
+        uint64 attested = seat.attested();
         // A buyer that did not have the bytes has not said anything about them.
         bool differs = attested != decrypted && attested != Settlement.UNAVAILABLE;
         seat.proven = true;
-        seat.attested = decrypted;
+        seat.set(decrypted, seat.tag);
         if (differs) {
             seat.prover = msg.sender;
             ++order.differences;
         }
         (int64 value, uint256 weight) =
-            submission.revealed ? weigh(order, submission, decrypted) : (int64(0), uint256(0));
+            submission.revealed ? order.weigh(submission, decrypted) : (int64(0), uint256(0));
         emit IInfluenceEscrow.ReplyProven(orderId, seller, msg.sender, attested, decrypted, value, weight, differs);
-    }
-
-    /// @notice Sets value and weight of a revealed submission from the padded value that counts.
-    function weigh(Orders.Order storage order, Orders.Submission storage submission, uint64 padded)
-        internal
-        returns (int64 value, uint256 weight)
-    {
-        value = Settlement.openedValue(padded, submission.pad);
-        weight = Settlement.weight(value, submission.records, order.valueCap, order.recordsCap, order.minRecords);
-        order.totalWeight = order.totalWeight - submission.weight + uint80(weight);
-        submission.value = value;
-        submission.weight = uint72(weight);
     }
 }

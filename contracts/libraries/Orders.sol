@@ -42,7 +42,8 @@ library Orders {
         uint8 rewardsPaid;
         // slot 3
         address token;
-        uint64 openedBlock;
+        uint48 openedBlock;
+        uint40 tagKey; // 0 before the attestation, and without tags
         // slots 4 to 6
         uint128 budget;
         uint128 bond;
@@ -50,13 +51,14 @@ library Orders {
         uint128 challengeBond;
         uint128 held;
         uint128 payoutsLeft;
-        // slots 7 to 11
+        // slots 7 to 12
         address forfeitTo;
         bytes32 keyHash;
         bytes32 zeroBlockHash;
         bytes32 sellersRoot;
         bytes32 submissionsHash;
-        // slot 12
+        bytes32 tagKeyHash;
+        // slot 13
         address challenger;
         uint64 drawBlock;
         uint16 index;
@@ -64,14 +66,16 @@ library Orders {
         bool bondReturned;
     }
 
-    /// @dev What the attestation writes, by index, one slot; a second one for entries proven false.
+    /// @dev What the attestation writes, by index, one slot; a second one for entries that the contract has decrypted.
     struct Seat {
         address seller;
-        uint64 attested;
+        int40 padded; // -1 is INVALID, -2 UNAVAILABLE
+        uint40 tag;
         bool rejected;
         bool published;
-        bool proven;
+        // slot 1
         address prover;
+        bool proven;
         bool rewarded;
     }
 
@@ -92,6 +96,11 @@ library Orders {
 
     /// @dev Nobody holds its key; ERC-20 tokens refuse the zero address.
     address internal constant BURN_ADDRESS = 0x000000000000000000000000000000000000dEaD;
+
+    /// @notice Padded value that counts: below T, INVALID or UNAVAILABLE.
+    function attested(Seat storage seat) internal view returns (uint64) {
+        return uint64(int64(seat.padded));
+    }
 
     /// @notice Whether a seller has submitted and is not rejected.
     function isLive(Order storage order) internal view returns (bool) {
@@ -223,6 +232,7 @@ library Orders {
         seen.held = order.held;
         seen.payoutsLeft = order.payoutsLeft;
         seen.openedBlock = order.openedBlock;
+        seen.tagKey = order.tagKey;
         seen.openedAt = clock.openedAt;
         seen.submitUntil = clock.submitUntil;
         seen.attestUntil = clock.attestUntil;
@@ -238,6 +248,7 @@ library Orders {
         seen.keyHash = order.keyHash;
         seen.zeroBlockHash = order.zeroBlockHash;
         seen.sellersRoot = order.sellersRoot;
+        seen.tagKeyHash = order.tagKeyHash;
         seen.submissionsHash = order.submissionsHash;
     }
 
@@ -268,7 +279,8 @@ library Orders {
         seen.published = seat.published;
         seen.proven = seat.proven;
         seen.index = submission.index;
-        seen.attested = seat.attested;
+        seen.attested = attested(seat);
+        seen.tag = seat.tag;
         seen.records = submission.records;
         seen.pad = submission.pad;
         seen.value = submission.value;

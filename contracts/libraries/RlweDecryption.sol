@@ -14,6 +14,8 @@ library RlweDecryption {
     uint256 internal constant T = 2 ** 36 - 243;
     /// @dev Bytes of a cell, a big-endian coefficient modulo Q0.
     uint256 internal constant CELL_BYTES = 7;
+    /// @dev Seven cells in a sealed box, whose overhead is 48 bytes; they are the buyer's to read.
+    uint256 internal constant TAIL_BYTES = 97;
     /// @dev Two bits a coefficient.
     uint256 internal constant KEY_BYTES = 2048;
     /// @dev Largest absolute value of an encryption's error.
@@ -26,8 +28,11 @@ library RlweDecryption {
     /// @notice `round(t * phase / q0) mod t` of a reply: its padded value, below T, or INVALID.
     /// @param c1 All bytes of the reply but the last seven.
     /// @param cell The last seven bytes, coefficient N - 1 of c0.
-    function decrypt(bytes calldata c1, bytes7 cell, bytes calldata key) internal pure returns (uint64) {
-        uint256 phase_ = phase(c1, cell, key, N - 1);
+    /// @param tagged Whether the order has tags, and c1 therefore a sealed tail.
+    function decrypt(bytes calldata c1, bytes7 cell, bytes calldata key, bool tagged) internal pure returns (uint64) {
+        uint256 tail = tagged ? TAIL_BYTES : 0;
+        if (c1.length != N * CELL_BYTES + tail) return INVALID;
+        uint256 phase_ = phase(c1[:N * CELL_BYTES], cell, key, N - 1);
         if (phase_ == NO_PHASE) return INVALID;
         // q0 is odd, so nothing ties.
         return uint64((2 * T * phase_ + Q0) / (2 * Q0) % T);

@@ -21,6 +21,17 @@ library Settlement {
         return residue <= T / 2 ? int64(residue) : int64(residue) - int64(T);
     }
 
+    /// @notice Secret factor of the tags of an order, in [1, T).
+    function tagKey(bytes32 tagSecret) internal pure returns (uint64) {
+        return uint64(uint256(tagSecret) % (T - 1)) + 1;
+    }
+
+    /// @notice The tag that `attested - pad` needs: `key * (attested - pad) + tagPad mod T`.
+    /// @dev Needs attested, pad, tagPad and key < T.
+    function tagOf(uint64 attested, uint64 pad, uint64 tagPad, uint64 key) internal pure returns (uint64) {
+        return uint64((uint256(key) * (attested + T - pad) + tagPad) % T);
+    }
+
     /// @notice `min(max(0, value), valueCap) * min(records, recordsCap)`; 0 if records < minRecords.
     /// @return At most 2^34 * 2^32 for a valueCap that `open` accepts.
     function weight(int64 value, uint32 records, uint64 valueCap, uint32 recordsCap, uint32 minRecords)

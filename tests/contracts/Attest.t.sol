@@ -19,7 +19,7 @@ contract AttestTest is EscrowTest {
         uint64[] memory values = two(5, INVALID);
         bytes32 submissions = escrow.orderOf(id).submissionsHash;
         vm.expectEmit(address(escrow));
-        emit IInfluenceEscrow.Attested(id, submissions, values);
+        emit IInfluenceEscrow.Attested(id, submissions, values, noTags, 0);
         attestRaw(id, values);
         assertPhase(id, IInfluenceEscrow.Phase.Revealing);
         assertTrue(escrow.orderOf(id).attested);
@@ -32,7 +32,7 @@ contract AttestTest is EscrowTest {
         bytes32 submissions = escrow.orderOf(id).submissionsHash;
         vm.expectRevert(abi.encodeWithSelector(IInfluenceEscrow.NotBuyer.selector, id, sellerOf(0), buyer));
         vm.prank(sellerOf(0));
-        escrow.attest(id, submissions, two(1, 2));
+        escrow.attest(id, submissions, two(1, 2), noTags, 0);
     }
 
     function test_BuyerAttestsOnce() public {
@@ -42,7 +42,7 @@ contract AttestTest is EscrowTest {
         bytes memory signature = sign(buyerKey, address(escrow), id, two(1, 2));
         bytes32 submissions = escrow.orderOf(id).submissionsHash;
         expectWrongPhase(id, IInfluenceEscrow.Phase.Revealing, IInfluenceEscrow.Phase.Attesting);
-        escrow.attestBySignature(id, submissions, two(1, 2), signature);
+        escrow.attestBySignature(id, submissions, two(1, 2), noTags, 0, signature);
     }
 
     function test_AttestationIsOverTheStoredSubmissions() public {
@@ -50,7 +50,7 @@ contract AttestTest is EscrowTest {
         bytes32 other = keccak256("other");
         vm.expectRevert(abi.encodeWithSelector(IInfluenceEscrow.WrongSubmissions.selector, id, other, stored));
         vm.prank(buyer);
-        escrow.attest(id, other, two(1, 2));
+        escrow.attest(id, other, two(1, 2), noTags, 0);
     }
 
     function test_EverySubmissionGetsExactlyOneValue() public {
@@ -81,9 +81,9 @@ contract AttestTest is EscrowTest {
         bytes memory signature = sign(buyerKey, address(escrow), id, two(1, INVALID));
         bytes32 submissions = escrow.orderOf(id).submissionsHash;
         vm.expectEmit(address(escrow));
-        emit IInfluenceEscrow.Attested(id, submissions, two(1, INVALID));
+        emit IInfluenceEscrow.Attested(id, submissions, two(1, INVALID), noTags, 0);
         vm.prank(relayer);
-        escrow.attestBySignature(id, submissions, two(1, INVALID), signature);
+        escrow.attestBySignature(id, submissions, two(1, INVALID), noTags, 0, signature);
         assertEq(escrow.submissionOf(id, sellerOf(0)).attested, 1);
     }
 
@@ -96,7 +96,25 @@ contract AttestTest is EscrowTest {
         bytes memory signature = sign(buyerKey, address(escrow), id, two(1, 2));
         expectWrongSignature(id, two(1, 3), signature);
         vm.expectRevert(abi.encodeWithSelector(IInfluenceEscrow.WrongSignature.selector, id, buyer));
-        escrow.attestBySignature(id, keccak256("other"), two(1, 2), signature);
+        escrow.attestBySignature(id, keccak256("other"), two(1, 2), noTags, 0, signature);
+    }
+
+    function test_SignatureCoversTagsAndTheirSecret() public {
+        vm.warp(START);
+        bytes32 order = openWith(tagged(defaultTerms()));
+        submitMany(order, 2);
+        vm.warp(escrow.orderOf(order).submitUntil);
+        bytes32 submissions = escrow.orderOf(order).submissionsHash;
+        bytes memory signature = sign(buyerKey, address(escrow), order, two(1, 2), two(3, 4), TAG_SECRET);
+        bytes memory refusal = abi.encodeWithSelector(IInfluenceEscrow.WrongSignature.selector, order, buyer);
+        vm.expectRevert(refusal);
+        escrow.attestBySignature(order, submissions, two(1, 2), two(3, 5), TAG_SECRET, signature);
+        vm.expectRevert(refusal);
+        escrow.attestBySignature(order, submissions, two(1, 2), two(3, 4), keccak256("other"), signature);
+        vm.expectRevert(refusal);
+        escrow.attestBySignature(order, submissions, two(1, 2), noTags, 0, signature);
+        escrow.attestBySignature(order, submissions, two(1, 2), two(3, 4), TAG_SECRET, signature);
+        assertEq(escrow.submissionOf(order, sellerOf(1)).tag, 4);
     }
 
     function test_MalformedSignaturesAreRefused() public {
@@ -147,8 +165,9 @@ contract AttestTest is EscrowTest {
         bytes32 submissions = escrow.orderOf(order).submissionsHash;
         bytes memory forged = sign(buyerKey, address(escrow), order, two(1, 2));
         vm.expectRevert(abi.encodeWithSelector(IInfluenceEscrow.WrongSignature.selector, order, address(wallet)));
-        escrow.attestBySignature(order, submissions, two(1, 2), forged);
-        escrow.attestBySignature(order, submissions, two(1, 2), sign(ownerKey, address(escrow), order, two(1, 2)));
+        escrow.attestBySignature(order, submissions, two(1, 2), noTags, 0, forged);
+        bytes memory signature = sign(ownerKey, address(escrow), order, two(1, 2));
+        escrow.attestBySignature(order, submissions, two(1, 2), noTags, 0, signature);
         assertPhase(order, IInfluenceEscrow.Phase.Revealing);
     }
 
@@ -160,15 +179,26 @@ contract AttestTest is EscrowTest {
     function expectWrongSignature(bytes32 order, uint64[] memory values, bytes memory signature) private {
         bytes32 submissions = escrow.orderOf(order).submissionsHash;
         vm.expectRevert(abi.encodeWithSelector(IInfluenceEscrow.WrongSignature.selector, order, buyer));
-        escrow.attestBySignature(order, submissions, values, signature);
+        escrow.attestBySignature(order, submissions, values, noTags, 0, signature);
     }
 
-    /// @dev EIP-712 from its type strings, not from the contract's own functions.
     function sign(uint256 key, address verifier, bytes32 order, uint64[] memory values)
         private
         view
         returns (bytes memory)
     {
+        return sign(key, verifier, order, values, noTags, 0);
+    }
+
+    /// @dev EIP-712 from its type strings, not from the contract's own functions.
+    function sign(
+        uint256 key,
+        address verifier,
+        bytes32 order,
+        uint64[] memory values,
+        uint64[] memory tags,
+        bytes32 tagSecret
+    ) private view returns (bytes memory) {
         bytes32 domain = keccak256(
             abi.encode(
                 keccak256("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"),
@@ -180,10 +210,14 @@ contract AttestTest is EscrowTest {
         );
         bytes32 message = keccak256(
             abi.encode(
-                keccak256("Attestation(bytes32 orderId,bytes32 submissions,uint64[] values)"),
+                keccak256(
+                    "Attestation(bytes32 orderId,bytes32 submissions,uint64[] values,uint64[] tags,bytes32 tagSecret)"
+                ),
                 order,
                 escrow.orderOf(order).submissionsHash,
-                keccak256(abi.encodePacked(values))
+                keccak256(abi.encodePacked(values)),
+                keccak256(abi.encodePacked(tags)),
+                tagSecret
             )
         );
         (uint8 v, bytes32 r, bytes32 s) = vm.sign(key, keccak256(abi.encodePacked(hex"1901", domain, message)));

@@ -24,12 +24,32 @@ contract DecryptionTest is Test {
         for (uint256 i = 0; i < values.length; ++i) {
             bytes memory reply = vm.readFileBinary(string.concat(FOLDER, "reply", vm.toString(i), ".bin"));
             (bytes memory c1, bytes7 cell) = split(reply);
-            assertEq(this.decrypt(c1, cell, key), values[i], vm.toString(i));
+            assertEq(this.decrypt(c1, cell, key, false), values[i], vm.toString(i));
+            if (values[i] != INVALID) assertEq(this.decrypt(c1, cell, key, true), INVALID, vm.toString(i));
             assertEq(this.replyHash(c1, cell), hashes[i]);
             if (values[i] == INVALID) ++invalid;
         }
         assertGe(invalid, 12);
         assertGe(values.length - invalid, 12);
+    }
+
+    /// @dev What decrypts without a tail does so before one, and no other length does.
+    function test_RealTaggedRepliesDecryptAsInPython() public view {
+        string memory json = vm.readFile(string.concat(FOLDER, "vectors.json"));
+        bytes memory key = vm.readFileBinary(string.concat(FOLDER, "key.bin"));
+        uint256[] memory values = vm.parseJsonUintArray(json, ".tagged.value");
+        bytes32[] memory hashes = vm.parseJsonBytes32Array(json, ".tagged.replyHash");
+        uint256 invalid = 0;
+        for (uint256 i = 0; i < values.length; ++i) {
+            bytes memory reply = vm.readFileBinary(string.concat(FOLDER, "tagged", vm.toString(i), ".bin"));
+            (bytes memory c1, bytes7 cell) = split(reply);
+            assertEq(this.decrypt(c1, cell, key, true), values[i], vm.toString(i));
+            assertEq(this.replyHash(c1, cell), hashes[i]);
+            if (values[i] == INVALID) ++invalid;
+            else assertEq(this.decrypt(c1, cell, key, false), INVALID, vm.toString(i));
+        }
+        assertGe(invalid, 6);
+        assertGe(values.length - invalid, 3);
     }
 
     function test_RealKeysFitTheirZeroBlockAtEveryIndex() public view {
@@ -57,7 +77,7 @@ contract DecryptionTest is Test {
         bytes memory key = Ciphertexts.key(seed);
         bytes memory c1 = seed % 2 == 0 ? Ciphertexts.polynomial(seed) : Ciphertexts.random(seed, 7 * N);
         bytes7 last = bytes7(uint56(seed % 4 == 0 ? cell : cell % Q0));
-        assertEq(this.decrypt(c1, last, key), SlowDecryption.decrypt(c1, last, key));
+        assertEq(this.decrypt(c1, last, key, false), SlowDecryption.decrypt(c1, last, key));
     }
 
     /// forge-config: default.fuzz.runs = 24
@@ -90,29 +110,29 @@ contract DecryptionTest is Test {
     function test_OneCellNotBelowThePrimeMakesAReplyInvalidAlsoWhereTheKeyIsZero() public view {
         bytes memory key = new bytes(N / 4);
         bytes memory c1 = new bytes(7 * N);
-        assertEq(this.decrypt(c1, 0, key), 0);
+        assertEq(this.decrypt(c1, 0, key, false), 0);
         for (uint256 i = 0; i < N; i += 1170) {
             setCell(c1, i, Q0 - 1);
-            assertEq(this.decrypt(c1, 0, key), 0);
+            assertEq(this.decrypt(c1, 0, key, false), 0);
             setCell(c1, i, Q0);
-            assertEq(this.decrypt(c1, 0, key), INVALID);
+            assertEq(this.decrypt(c1, 0, key, false), INVALID);
             assertEq(this.phase(c1, 0, key, i), type(uint256).max);
             setCell(c1, i, 0);
         }
-        assertEq(this.decrypt(c1, bytes7(uint56(Q0 - 1)), key), 0, "just below q0 rounds to t, which is 0");
-        assertEq(this.decrypt(c1, bytes7(uint56(Q0)), key), INVALID);
-        assertEq(this.decrypt(c1, bytes7(type(uint56).max), key), INVALID);
+        assertEq(this.decrypt(c1, bytes7(uint56(Q0 - 1)), key, false), 0, "just below q0 rounds to t, which is 0");
+        assertEq(this.decrypt(c1, bytes7(uint56(Q0)), key, false), INVALID);
+        assertEq(this.decrypt(c1, bytes7(type(uint56).max), key, false), INVALID);
     }
 
     function test_RepliesAndKeysOfTheWrongSizeAreInvalid() public view {
         bytes memory key = new bytes(N / 4);
         uint256[6] memory sizes = [uint256(0), 7, 7 * N - 1, 7 * N + 1, 7 * N - 7, 7 * N + 7];
         for (uint256 i = 0; i < sizes.length; ++i) {
-            assertEq(this.decrypt(new bytes(sizes[i]), 0, key), INVALID);
+            assertEq(this.decrypt(new bytes(sizes[i]), 0, key, false), INVALID);
         }
         bytes memory c1 = new bytes(7 * N);
-        assertEq(this.decrypt(c1, 0, new bytes(N / 4 - 1)), INVALID);
-        assertEq(this.decrypt(c1, 0, new bytes(N / 4 + 1)), INVALID);
+        assertEq(this.decrypt(c1, 0, new bytes(N / 4 - 1), false), INVALID);
+        assertEq(this.decrypt(c1, 0, new bytes(N / 4 + 1), false), INVALID);
     }
 
     function test_TheCodeThreeAnywhereMakesAKeyNone() public view {
@@ -156,8 +176,8 @@ contract DecryptionTest is Test {
 
     // Calldata, which the library reads.
 
-    function decrypt(bytes calldata c1, bytes7 cell, bytes calldata key) external pure returns (uint64) {
-        return RlweDecryption.decrypt(c1, cell, key);
+    function decrypt(bytes calldata c1, bytes7 cell, bytes calldata key, bool tagged) external pure returns (uint64) {
+        return RlweDecryption.decrypt(c1, cell, key, tagged);
     }
 
     function phase(bytes calldata a, bytes7 cell, bytes calldata key, uint256 index) external pure returns (uint256) {

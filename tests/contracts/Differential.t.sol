@@ -24,6 +24,26 @@ contract DifferentialTest is EscrowTest {
         }
     }
 
+    function test_TagsEqualTheReference() public view {
+        uint256[] memory secrets = uints(".tagKeys.secret");
+        uint256[] memory keys = uints(".tagKeys.key");
+        assertGt(keys.length, 30);
+        for (uint256 i = 0; i < keys.length; ++i) {
+            assertEq(Settlement.tagKey(bytes32(secrets[i])), keys[i]);
+        }
+        uint256[] memory attested = uints(".tags.attested");
+        uint256[] memory pads = uints(".tags.pad");
+        uint256[] memory tagPads = uints(".tags.tagPad");
+        keys = uints(".tags.key");
+        uint256[] memory tags = uints(".tags.tag");
+        assertGt(tags.length, 200);
+        for (uint256 i = 0; i < tags.length; ++i) {
+            assertEq(
+                Settlement.tagOf(uint64(attested[i]), uint64(pads[i]), uint64(tagPads[i]), uint64(keys[i])), tags[i]
+            );
+        }
+    }
+
     function test_WeightsEqualTheReference() public view {
         int256[] memory values = vm.parseJsonIntArray(json, ".weights.value");
         uint256[] memory records = uints(".weights.records");

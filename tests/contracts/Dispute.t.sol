@@ -657,7 +657,7 @@ contract DisputeStepsTest is DisputeTest {
         expectOrderError(unknown, id);
         escrow.publishReply(id, buyer, "", 0);
         expectOrderError(unknown, id);
-        escrow.answerReply(id, buyer, 0);
+        escrow.answerReply(id, buyer, 0, 0);
         expectOrderError(unknown, id);
         escrow.claimReward(id, buyer);
         expectOrderError(unknown, id);

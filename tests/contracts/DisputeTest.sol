@@ -17,6 +17,8 @@ abstract contract DisputeTest is EscrowTest {
     bytes internal key;
     bytes internal a;
     bytes internal c1;
+    /// @dev c1 and a tail, the reply of an order with tags.
+    bytes internal tailed;
     uint256 internal phaseOfC1;
     uint256 internal phaseOfA;
     address internal challenger = makeAddr("challenger");
@@ -32,6 +34,7 @@ abstract contract DisputeTest is EscrowTest {
         key = Ciphertexts.key(1);
         a = Ciphertexts.polynomial(2);
         c1 = Ciphertexts.polynomial(3);
+        tailed = bytes.concat(c1, new bytes(97));
         (, phaseOfC1) = SlowDecryption.phase(c1, 0, key, N - 1);
         (, phaseOfA) = SlowDecryption.phase(a, 0, key, INDEX);
         encryptZero(3);
@@ -49,6 +52,11 @@ abstract contract DisputeTest is EscrowTest {
         terms = defaultTerms();
         terms.keyHash = keccak256(key);
         terms.zeroBlockHash = zeroBlockHash;
+    }
+
+    /// @dev All bytes but the last seven of a reply to this order.
+    function c1Of(bytes32 id) internal view returns (bytes memory) {
+        return hasTags[id] ? tailed : c1;
     }
 
     /// @dev The cell with which c1 decrypts to `padded_`.
@@ -71,7 +79,7 @@ abstract contract DisputeTest is EscrowTest {
     function submitTruth(bytes32 id, int256[] memory truth) internal {
         for (uint256 i = 0; i < truth.length; ++i) {
             address seller = sellerOf(i);
-            submitReply(id, seller, Ciphertexts.replyHash(c1, replyOf(seller, truth[i])), openingOf(seller));
+            submitReply(id, seller, Ciphertexts.replyHash(c1Of(id), replyOf(seller, truth[i])), openingOf(seller));
         }
     }
 
@@ -127,8 +135,9 @@ abstract contract DisputeTest is EscrowTest {
     }
 
     function proveCell(bytes32 id, address who, address seller, bytes7 cell) internal {
+        bytes memory c1_ = c1Of(id);
         vm.prank(who);
-        escrow.proveReply(id, seller, key, c1, cell);
+        escrow.proveReply(id, seller, key, c1_, cell);
     }
 
     function proveTruth(bytes32 id, address who, uint256 seller, int256 truth) internal {

@@ -23,6 +23,10 @@ abstract contract EscrowTest is Test {
     address internal relayer = makeAddr("relayer");
     address internal sink = makeAddr("sink");
     uint256 internal nonce;
+    bytes32 internal constant TAG_SECRET = keccak256("tag secret");
+    /// @dev What an attestation of an order without tags holds.
+    uint64[] internal noTags;
+    mapping(bytes32 id => bool) internal hasTags;
 
     function setUp() public virtual {
         vm.warp(START);
@@ -62,14 +66,20 @@ abstract contract EscrowTest is Test {
         terms.spotCheckHash = keccak256("spot check");
     }
 
+    function tagged(IInfluenceEscrow.Terms memory terms) internal pure returns (IInfluenceEscrow.Terms memory) {
+        terms.tagKeyHash = keccak256(abi.encode(TAG_SECRET));
+        return terms;
+    }
+
     function depositOf(IInfluenceEscrow.Terms memory terms) internal pure returns (uint256) {
         return uint256(terms.budget) + terms.bond + uint256(terms.answerFee) * terms.maxSellers;
     }
 
-    function openWith(IInfluenceEscrow.Terms memory terms) internal returns (bytes32) {
+    function openWith(IInfluenceEscrow.Terms memory terms) internal returns (bytes32 id) {
         uint256 coin = terms.token == address(0) ? depositOf(terms) : 0;
         vm.prank(terms.buyer);
-        return escrow.open{value: coin}(terms, nonce++);
+        id = escrow.open{value: coin}(terms, nonce++);
+        hasTags[id] = terms.tagKeyHash != 0;
     }
 
     function openDefault() internal returns (bytes32) {
@@ -85,8 +95,23 @@ abstract contract EscrowTest is Test {
         return Opening(uint64(uint256(keccak256(abi.encode("pad", seller))) % T), 100, keccak256(abi.encode(seller)));
     }
 
-    function padHashOf(bytes32 id, address seller, Opening memory opening) internal pure returns (bytes32) {
-        return keccak256(abi.encode(id, seller, opening.pad, opening.records, opening.salt));
+    function tagPadOf(bytes32 id, address seller) internal view returns (uint64) {
+        return hasTags[id] ? uint64(uint256(keccak256(abi.encode("tag pad", seller))) % T) : 0;
+    }
+
+    function tagKey() internal pure returns (uint64) {
+        return uint64(uint256(TAG_SECRET) % (T - 1)) + 1;
+    }
+
+    /// @dev The tag of an honest reply of a seller with its default opening.
+    function tagFor(bytes32 id, address seller, uint64 attested) internal view returns (uint64) {
+        if (!hasTags[id] || attested >= T) return 0;
+        uint256 value = (attested + T - openingOf(seller).pad) % T;
+        return uint64(addmod(mulmod(tagKey(), value, T), tagPadOf(id, seller), T));
+    }
+
+    function padHashOf(bytes32 id, address seller, Opening memory opening) internal view returns (bytes32) {
+        return keccak256(abi.encode(id, seller, opening.pad, tagPadOf(id, seller), opening.records, opening.salt));
     }
 
     function submitAs(bytes32 id, address seller, Opening memory opening) internal {
@@ -125,14 +150,22 @@ abstract contract EscrowTest is Test {
     }
 
     function attestRaw(bytes32 id, uint64[] memory attested) internal {
+        uint64[] memory tags = new uint64[](hasTags[id] ? attested.length : 0);
+        for (uint256 i = 0; i < tags.length; ++i) {
+            tags[i] = tagFor(id, escrow.sellerAt(id, i), attested[i]);
+        }
+        attestTags(id, attested, tags);
+    }
+
+    function attestTags(bytes32 id, uint64[] memory attested, uint64[] memory tags) internal {
         bytes32 submissions = escrow.orderOf(id).submissionsHash;
         vm.prank(buyer);
-        escrow.attest(id, submissions, attested);
+        escrow.attest(id, submissions, attested, tags, hasTags[id] ? TAG_SECRET : bytes32(0));
     }
 
     function revealAs(bytes32 id, address seller, Opening memory opening) internal {
         vm.prank(relayer);
-        escrow.reveal(id, seller, opening.pad, opening.records, opening.salt);
+        escrow.reveal(id, seller, opening.pad, tagPadOf(id, seller), opening.records, opening.salt);
     }
 
     function revealAs(bytes32 id, address seller) internal {

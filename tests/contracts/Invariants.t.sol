@@ -19,6 +19,9 @@ contract Market is DisputeTest {
     mapping(bytes32 id => uint256 times) public returns_;
     mapping(bytes32 id => mapping(address seller => uint256 times)) public rewards;
     mapping(bytes32 id => mapping(address seller => uint64 padded)) private truths;
+    /// @dev What the replies of sellers encrypt besides their value: an inner product's tag, or a cheat's anything.
+    mapping(bytes32 id => mapping(address seller => uint64 tag)) private trueTags;
+    uint256 public refusals;
     mapping(bytes32 id => bool) public sawCold;
     uint256 public published;
     uint256 public keys;
@@ -41,17 +44,22 @@ contract Market is DisputeTest {
         return escrow;
     }
 
+    function tagPad(bytes32 id, address seller) external view returns (uint64) {
+        return tagPadOf(id, seller);
+    }
+
     function orders() external view returns (uint256) {
         return ids.length;
     }
 
-    function open(uint256 budget, uint256 bond, uint256 fee, bool inToken) external {
+    function open(uint256 budget, uint256 bond, uint256 fee, bool inToken, bool withTags) external {
         if (ids.length >= ORDERS && !inPhase(ids[ids.length - ORDERS], IInfluenceEscrow.Phase.Closed)) return;
         IInfluenceEscrow.Terms memory terms = keyedTerms();
         terms.budget = uint128(bound(budget, 1, 1000 ether));
         terms.bond = uint128(bound(bond, 4 ether, 100 ether));
         terms.answerFee = uint128(bound(fee, 0, 1 ether));
         if (inToken) terms.token = address(token);
+        if (withTags) tagged(terms);
         ids.push(openWith(terms));
         deposited[terms.token] += depositOf(terms);
     }
@@ -62,7 +70,9 @@ contract Market is DisputeTest {
         if (!inPhase(id, IInfluenceEscrow.Phase.Submitting) || escrow.submissionOf(id, who).submitted) return;
         uint64 truth = uint64(uint256(keccak256(abi.encode(order, seller))) % T);
         truths[id][who] = truth;
-        submitReply(id, who, Ciphertexts.replyHash(c1, cellFor(truth)), openingOf(who));
+        uint64 junk = uint64(uint256(keccak256(abi.encode("tag", order, seller))) % T);
+        trueTags[id][who] = seller % 3 == 0 ? junk : tagFor(id, who, truth);
+        submitReply(id, who, Ciphertexts.replyHash(c1Of(id), cellFor(truth)), openingOf(who));
     }
 
     function reject(uint256 order, uint256 seller) external {
@@ -78,6 +88,7 @@ contract Market is DisputeTest {
         bytes32 id = known(order);
         if (!inPhase(id, IInfluenceEscrow.Phase.Attesting)) return;
         uint64[] memory values = new uint64[](escrow.orderOf(id).submissionCount);
+        uint64[] memory tags = new uint64[](hasTags[id] ? values.length : 0);
         for (uint256 i = 0; i < values.length; ++i) {
             address seller = escrow.sellerAt(id, i);
             uint256 kind = uint256(value >> (8 * i)) % 8;
@@ -85,8 +96,12 @@ contract Market is DisputeTest {
             else if (kind < 3) values[i] = UNAVAILABLE;
             else if (kind < 6) values[i] = truths[id][seller];
             else values[i] = padded(bound(value, -1000, 1_000_000) * int256(i + 1), openingOf(seller).pad);
+            // A buyer that lies can shift the tag with the value, or leave it.
+            if (hasTags[id] && values[i] < T) {
+                tags[i] = kind == 6 ? tagFor(id, seller, values[i]) : trueTags[id][seller];
+            }
         }
-        attestRaw(id, values);
+        attestTags(id, values, tags);
     }
 
     function reveal(uint256 order, uint256 seller) external {
@@ -95,6 +110,12 @@ contract Market is DisputeTest {
         IInfluenceEscrow.SubmissionView memory submission = escrow.submissionOf(id, who);
         if (!submission.submitted || submission.rejected || submission.revealed) return;
         if (!inPhase(id, IInfluenceEscrow.Phase.Revealing)) return;
+        bool counts = submission.attested < T && escrow.orderOf(id).tagKey != 0;
+        uint64 needed = tagFor(id, who, submission.attested);
+        if (counts && submission.tag != needed) {
+            vm.expectRevert(abi.encodeWithSelector(IInfluenceEscrow.WrongTag.selector, id, who, submission.tag, needed));
+            ++refusals;
+        }
         revealAs(id, who);
     }
 
@@ -104,7 +125,7 @@ contract Market is DisputeTest {
         IInfluenceEscrow.SubmissionView memory submission = escrow.submissionOf(id, who);
         if (!inPhase(id, IInfluenceEscrow.Phase.Publishing)) return;
         if (submission.published || submission.attested != UNAVAILABLE) return;
-        escrow.publishReply(id, who, c1, cellFor(truths[id][who]));
+        escrow.publishReply(id, who, c1Of(id), cellFor(truths[id][who]));
         ++published;
     }
 
@@ -115,7 +136,7 @@ contract Market is DisputeTest {
         if (!submission.published || submission.attested != UNAVAILABLE) return;
         if (!inPhase(id, IInfluenceEscrow.Phase.Publishing) && !inPhase(id, IInfluenceEscrow.Phase.Answering)) return;
         vm.prank(buyer);
-        escrow.answerReply(id, who, honest ? truths[id][who] : INVALID);
+        escrow.answerReply(id, who, honest ? truths[id][who] : INVALID, trueTags[id][who]);
     }
 
     function challenge(uint256 order) external {
@@ -144,6 +165,11 @@ contract Market is DisputeTest {
         IInfluenceEscrow.SubmissionView memory submission = escrow.submissionOf(id, who);
         if (!inPhase(id, IInfluenceEscrow.Phase.Proving)) return;
         if (!submission.submitted || submission.rejected || submission.proven) return;
+        if (hasTags[id] && submission.attested == UNAVAILABLE) {
+            expectSellerError(IInfluenceEscrow.NoTag.selector, id, who);
+            proveCell(id, prover, who, 0);
+            return;
+        }
         proveCell(id, prover, who, cellFor(truths[id][who]));
         assertEq(escrow.submissionOf(id, who).attested, truths[id][who]);
         ++proofs;
@@ -161,7 +187,7 @@ contract Market is DisputeTest {
     function play(uint256 order, uint256 seller, uint256 luck) external {
         IInfluenceEscrow.Phase phase = escrow.phaseOf(known(order));
         if (phase == IInfluenceEscrow.Phase.None || phase == IInfluenceEscrow.Phase.Closed) {
-            this.open(luck, luck >> 8, luck >> 16, luck % 2 == 0);
+            this.open(luck, luck >> 8, luck >> 16, luck % 2 == 0, luck % 3 != 0);
         } else if (phase == IInfluenceEscrow.Phase.Attesting) {
             this.attest(order, int256(luck));
         } else if (phase == IInfluenceEscrow.Phase.Challenging) {
@@ -384,6 +410,23 @@ contract InvariantsTest is DisputeTest {
         checkCountsAreWhatSubmissionsSay();
         checkBondsAreConserved();
         checkColdOrdersStayCold();
+        checkValuesWithTagsHaveATagThatHolds();
+    }
+
+    /// @dev What counts in an order with tags has a tag that holds, unless the buyer was convicted over that entry.
+    function checkValuesWithTagsHaveATagThatHolds() private view {
+        for (uint256 i = 0; i < market.orders(); ++i) {
+            bytes32 id = market.ids(i);
+            IInfluenceEscrow.OrderView memory order = escrow.orderOf(id);
+            if (order.tagKeyHash == 0) continue;
+            for (uint256 j = 0; j < order.submissionCount; ++j) {
+                address seller = escrow.sellerAt(id, j);
+                IInfluenceEscrow.SubmissionView memory seen = escrow.submissionOf(id, seller);
+                if (seen.value == 0 || seen.prover != address(0)) continue;
+                uint256 value = uint256(int256(seen.value) + int256(uint256(T))) % T;
+                assertEq(seen.tag, addmod(mulmod(order.tagKey, value, T), market.tagPad(id, seller), T));
+            }
+        }
     }
 
     function checkBalanceCoversLiabilities() private view {
@@ -481,6 +524,7 @@ contract InvariantsTest is DisputeTest {
         emit log_named_uint("published", market.published());
         emit log_named_uint("keys", market.keys());
         emit log_named_uint("proofs", market.proofs());
+        emit log_named_uint("tags refused", market.refusals());
         market.finish();
         assertEq(escrow.liabilities(address(0)), 0, "coin is stuck");
         assertEq(escrow.liabilities(address(market.token())), 0, "tokens are stuck");

@@ -85,14 +85,14 @@ contract LifecycleTest is EscrowTest {
         assertEq(buyer.balance, refunded);
     }
 
-    function testFuzz_WrongOpeningsNeverReveal(uint64 pad, uint32 records, bytes32 salt) public {
+    function testFuzz_WrongOpeningsNeverReveal(uint64 pad, uint64 tagPad, uint32 records, bytes32 salt) public {
         bytes32 id = openDefault();
         submitMany(id, 1);
         vm.warp(escrow.orderOf(id).attestUntil);
         Opening memory right = openingOf(sellerOf(0));
-        vm.assume(pad != right.pad || records != right.records || salt != right.salt);
+        vm.assume(pad != right.pad || tagPad != 0 || records != right.records || salt != right.salt);
         vm.expectRevert();
-        escrow.reveal(id, sellerOf(0), pad, records, salt);
+        escrow.reveal(id, sellerOf(0), pad, tagPad, records, salt);
     }
 
     function settleInOrder(bytes32 id, uint256 step, uint256 start) private returns (uint256[SELLERS] memory paid) {

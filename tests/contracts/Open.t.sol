@@ -8,6 +8,7 @@ contract OpenTest is EscrowTest {
     function test_OpenLocksTheDepositAndStoresTheOrder() public {
         IInfluenceEscrow.Terms memory terms = defaultTerms();
         terms.sellersRoot = keccak256("root");
+        terms.tagKeyHash = keccak256("tag key");
         bytes32 orderHash = keccak256(abi.encode(terms));
         bytes32 id = keccak256(abi.encode(block.chainid, address(escrow), buyer, uint256(0), orderHash));
         vm.expectEmit(address(escrow));
@@ -42,6 +43,8 @@ contract OpenTest is EscrowTest {
         assertEq(order.keyHash, terms.keyHash);
         assertEq(order.zeroBlockHash, terms.zeroBlockHash);
         assertEq(order.sellersRoot, terms.sellersRoot);
+        assertEq(order.tagKeyHash, terms.tagKeyHash);
+        assertEq(order.tagKey, 0);
         assertEq(order.submissionsHash, id);
         assertPhase(id, IInfluenceEscrow.Phase.Submitting);
     }
@@ -231,11 +234,11 @@ contract OpenTest is EscrowTest {
         expectOrderError(unknown, id);
         escrow.reject(id, buyer);
         expectOrderError(unknown, id);
-        escrow.attest(id, 0, new uint64[](0));
+        escrow.attest(id, 0, noTags, noTags, 0);
         expectOrderError(unknown, id);
-        escrow.attestBySignature(id, 0, new uint64[](0), "");
+        escrow.attestBySignature(id, 0, noTags, noTags, 0, "");
         expectOrderError(unknown, id);
-        escrow.reveal(id, buyer, 0, 0, 0);
+        escrow.reveal(id, buyer, 0, 0, 0, 0);
         expectOrderError(unknown, id);
         escrow.claim(id, buyer);
         expectOrderError(unknown, id);

@@ -76,7 +76,7 @@ contract PublishTest is DisputeTest {
         assertEq(escrow.orderOf(id).unansweredCount, 1);
         uint64 value = padded(300, openingOf(missing).pad);
         vm.expectEmit(address(escrow));
-        emit IInfluenceEscrow.ReplyAnswered(id, missing, value);
+        emit IInfluenceEscrow.ReplyAnswered(id, missing, value, 0);
         answer(value);
         assertEq(escrow.orderOf(id).unansweredCount, 0);
         assertPhase(id, IInfluenceEscrow.Phase.Publishing); // others may still publish
@@ -175,7 +175,7 @@ contract PublishTest is DisputeTest {
         escrow.publishReply(id, missing, c1, cell);
         vm.expectRevert(abi.encodeWithSelector(IInfluenceEscrow.NotBuyer.selector, id, relayer, buyer));
         vm.prank(relayer);
-        escrow.answerReply(id, missing, 7);
+        escrow.answerReply(id, missing, 7, 0);
         uint64[3] memory wrong = [T, UNAVAILABLE, UNAVAILABLE - 1];
         for (uint256 i = 0; i < 3; ++i) {
             vm.expectRevert(abi.encodeWithSelector(IInfluenceEscrow.ValueOutOfRange.selector, id, 1, wrong[i]));
@@ -183,10 +183,10 @@ contract PublishTest is DisputeTest {
         }
         expectSellerError(IInfluenceEscrow.NothingToAnswer.selector, id, sellerOf(0));
         vm.prank(buyer);
-        escrow.answerReply(id, sellerOf(0), 7);
+        escrow.answerReply(id, sellerOf(0), 7, 0);
         expectSellerError(IInfluenceEscrow.NoSubmission.selector, id, sellerOf(5));
         vm.prank(buyer);
-        escrow.answerReply(id, sellerOf(5), 7);
+        escrow.answerReply(id, sellerOf(5), 7, 0);
         answer(T - 1);
         expectSellerError(IInfluenceEscrow.NothingToAnswer.selector, id, missing);
         this.answer(7);
@@ -203,7 +203,7 @@ contract PublishTest is DisputeTest {
         bytes32 submissions = escrow.orderOf(id).submissionsHash;
         vm.expectRevert(abi.encodeWithSelector(IInfluenceEscrow.RejectedNeedsInvalid.selector, id, 1, UNAVAILABLE));
         vm.prank(buyer);
-        escrow.attest(id, submissions, values);
+        escrow.attest(id, submissions, values, noTags, 0);
         values[1] = INVALID;
         attestRaw(id, values);
         vm.expectRevert(abi.encodeWithSelector(IInfluenceEscrow.NotUnavailable.selector, id, missing, INVALID));
@@ -213,7 +213,7 @@ contract PublishTest is DisputeTest {
     /// @dev One call, for expectRevert.
     function answer(uint64 value) public {
         vm.prank(buyer);
-        escrow.answerReply(id, missing, value);
+        escrow.answerReply(id, missing, value, 0);
     }
 
     function revealBothAndWait() private {

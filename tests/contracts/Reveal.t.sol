@@ -10,7 +10,7 @@ contract RevealTest is EscrowTest {
         Opening memory opening = openingOf(sellerOf(0));
         vm.expectEmit(address(escrow));
         emit IInfluenceEscrow.Revealed(
-            id, sellerOf(0), opening.pad, opening.records, opening.salt, 12_345, uint256(12_345) * 100
+            id, sellerOf(0), opening.pad, 0, opening.records, opening.salt, 12_345, uint256(12_345) * 100
         );
         revealAs(id, sellerOf(0));
         revealAs(id, sellerOf(1));
@@ -93,7 +93,7 @@ contract RevealTest is EscrowTest {
         vm.warp(escrow.orderOf(id).attestUntil);
         Opening memory opening = openingOf(sellerOf(0));
         vm.expectEmit(address(escrow));
-        emit IInfluenceEscrow.Revealed(id, sellerOf(0), opening.pad, opening.records, opening.salt, 0, 0);
+        emit IInfluenceEscrow.Revealed(id, sellerOf(0), opening.pad, 0, opening.records, opening.salt, 0, 0);
         revealAs(id, sellerOf(0));
         assertEq(escrow.orderOf(id).totalWeight, 0);
         assertEq(escrow.orderOf(id).feesOwed, 1);

@@ -151,7 +151,7 @@ contract WindowsTest is EscrowTest {
         assertPhase(id, IInfluenceEscrow.Phase.Closed);
         assertEq(escrow.orderOf(id).revealFrom, 0);
         expectWrongPhase(id, IInfluenceEscrow.Phase.Closed, IInfluenceEscrow.Phase.Attesting);
-        escrow.attest(id, 0, new uint64[](0));
+        escrow.attest(id, 0, noTags, noTags, 0);
         escrow.refund(id);
         assertEq(address(escrow).balance, 0);
         vm.warp(START + 10 * 365 days);
@@ -165,7 +165,7 @@ contract WindowsTest is EscrowTest {
         values[0] = padded(1, openingOf(sellerOf(0)).pad);
         values[1] = padded(2, openingOf(sellerOf(1)).pad);
         vm.prank(buyer);
-        escrow.attest(id, submissions, values);
+        escrow.attest(id, submissions, values, noTags, 0);
     }
 
     function openWithTwoSellers() private returns (bytes32 id) {

@@ -8,13 +8,14 @@ the system's randomness, at every call.
 from __future__ import annotations
 
 import json
+import secrets
 from pathlib import Path
 
 import numpy as np
 
 from tip_exchange.commitments import keccak, merkle_proof, reply_commitment
 from tip_exchange.encryption.decryption import decrypt, phases, round_phase
-from tip_exchange.encryption.keys import pack
+from tip_exchange.encryption.keys import TernaryKey, pack, unpack
 from tip_exchange.encryption.packing import fixed_point
 from tip_exchange.encryption.parameters import WIDE
 from tip_exchange.encryption.query import SecretKey, encrypted_query, expand_a, zero_block_hash
@@ -25,6 +26,8 @@ FOLDER = Path(__file__).parents[2] / "build" / "decryption"
 
 DIMENSION = 64
 WIDTH = CELL_BYTES[0]
+TAIL = 97
+"""Bytes of the sealed tail that a reply of an order with tags has before its cell of c0."""
 
 
 def _reply(c1: Residues, cell: int) -> Reply:
@@ -75,6 +78,22 @@ def replies(rng: np.random.Generator) -> tuple[bytes, bytes, list[bytes], list[i
     return pack(key), a, blobs, [decrypt(blob, key, WIDE) for blob in blobs], zero_block
 
 
+def with_tail(reply: bytes, size: int) -> bytes:
+    """The reply with random bytes before its last cell."""
+    return reply[:-WIDTH] + secrets.token_bytes(size) + reply[-WIDTH:]
+
+
+def tagged_value(reply: bytes, key: TernaryKey) -> int:
+    """What a reply decrypts to in an order with tags: the tail is not looked at, but has to be there."""
+    return decrypt(reply[: WIDTH * WIDE.N] + reply[WIDTH * WIDE.N + TAIL :], key, WIDE)
+
+
+def tagged_replies(blobs: list[bytes]) -> list[bytes]:
+    """Sound and unsound replies with a tail, and sound ones with a tail of another length."""
+    good = blobs[0]
+    return [with_tail(blob, TAIL) for blob in blobs] + [with_tail(good, size) for size in (0, 1, TAIL - 1, TAIL + 1)]
+
+
 def write(folder: Path = FOLDER) -> None:
     """Write key, half a, replies and ``vectors.json``; hashes and bytes as hex, integers as decimal strings."""
     key, a, blobs, values, zero_block = replies(np.random.default_rng())
@@ -83,10 +102,18 @@ def write(folder: Path = FOLDER) -> None:
     (folder / "a.bin").write_bytes(a)
     for number, blob in enumerate(blobs):
         (folder / f"reply{number}.bin").write_bytes(blob)
+    tagged = tagged_replies(blobs)
+    for number, blob in enumerate(tagged):
+        (folder / f"tagged{number}.bin").write_bytes(blob)
+    coefficients = unpack(key, WIDE)
     vectors = {
         "zeroBlock": zero_block,
         "value": [str(value) for value in values],
         "replyHash": ["0x" + reply_commitment(blob).hex() for blob in blobs],
+        "tagged": {
+            "value": [str(tagged_value(blob, coefficients)) for blob in tagged],
+            "replyHash": ["0x" + reply_commitment(blob).hex() for blob in tagged],
+        },
     }
     (folder / "vectors.json").write_text(json.dumps(vectors, indent=1) + "\n", encoding="utf-8")
 

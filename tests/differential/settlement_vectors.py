@@ -12,7 +12,7 @@ import random
 from pathlib import Path
 from typing import Any
 
-from tip_exchange.settlement import T, opened_value, payout, weight
+from tip_exchange.settlement import T, opened_value, payout, tag_holds, tag_key, tag_of, weight
 from tip_exchange.types import INVALID
 
 VECTORS = Path(__file__).with_name("settlement.json")
@@ -32,6 +32,26 @@ def value_rows(rng: random.Random) -> list[dict[str, int]]:
     pairs = [(attested, pad) for attested in [*borders, INVALID] for pad in borders]
     pairs += [(rng.randrange(T), rng.randrange(T)) for _ in range(60)]
     return [{"attested": y, "pad": pad, "value": opened_value(y, pad)} for y, pad in pairs]
+
+
+def tag_key_rows(rng: random.Random) -> list[dict[str, int]]:
+    """Secrets at a border, and random ones: secret → key."""
+    secrets = [1, T - 2, T - 1, T, T + 1, 2**256 - 1, *(rng.getrandbits(256) for _ in range(30))]
+    return [{"secret": secret, "key": tag_key(secret.to_bytes(32, "big"))} for secret in secrets]
+
+
+def tag_rows(rng: random.Random) -> list[dict[str, int]]:
+    """Every set of residues at a border, and random ones: attested, pad, tag pad, key → the tag that holds."""
+    borders = [0, 1, T // 2, T - 1]
+    cases = [(y, pad, mask, key) for y in borders for pad in borders for mask in borders for key in (1, 2, T - 1)]
+    cases += [(*(rng.randrange(T) for _ in range(3)), rng.randrange(1, T)) for _ in range(60)]
+    rows = []
+    for y, pad, mask, key in cases:
+        tag = tag_of(y, pad, mask, key)
+        assert tag_holds(y, tag, pad, mask, key)
+        assert not tag_holds(y, (tag + 1) % T, pad, mask, key)
+        rows.append({"attested": y, "pad": pad, "tagPad": mask, "key": key, "tag": tag})
+    return rows
 
 
 def weight_rows(rng: random.Random) -> list[dict[str, int]]:
@@ -105,6 +125,8 @@ def text() -> str:
         "weights": _columns(weight_rows(rng)),
         "payouts": _columns(payout_rows(rng)),
         "orders": orders(rng),
+        "tagKeys": _columns(tag_key_rows(rng)),
+        "tags": _columns(tag_rows(rng)),
     }
     return json.dumps(vectors, indent=1) + "\n"
 

@@ -12,18 +12,27 @@ from eth_utils.address import to_checksum_address
 
 from tip_exchange.chain.artifact import DOMAIN_NAME, DOMAIN_VERSION
 from tip_exchange.errors import IntegrityError
+from tip_exchange.types import NO_TAG_SECRET
 
 _TYPES: dict[str, Any] = {
     "Attestation": [
         {"name": "orderId", "type": "bytes32"},
         {"name": "submissions", "type": "bytes32"},
         {"name": "values", "type": "uint64[]"},
+        {"name": "tags", "type": "uint64[]"},
+        {"name": "tagSecret", "type": "bytes32"},
     ]
 }
 
 
 def _message(
-    chain_id: int, escrow: str, order_id: bytes, submissions_hash: bytes, values: Sequence[int]
+    chain_id: int,
+    escrow: str,
+    order_id: bytes,
+    submissions_hash: bytes,
+    values: Sequence[int],
+    tags: Sequence[int],
+    tag_secret: bytes,
 ) -> SignableMessage:
     domain = {
         "name": DOMAIN_NAME,
@@ -31,7 +40,13 @@ def _message(
         "chainId": chain_id,
         "verifyingContract": to_checksum_address(escrow),
     }
-    message = {"orderId": order_id, "submissions": submissions_hash, "values": list(values)}
+    message = {
+        "orderId": order_id,
+        "submissions": submissions_hash,
+        "values": list(values),
+        "tags": list(tags),
+        "tagSecret": tag_secret,
+    }
     return encode_typed_data(domain, _TYPES, message)
 
 
@@ -42,8 +57,10 @@ def sign_attestation(
     order_id: bytes,
     submissions_hash: bytes,
     values: Sequence[int],
+    tags: Sequence[int] = (),
+    tag_secret: bytes = NO_TAG_SECRET,
 ) -> bytes:
-    """Sign ``Attestation(bytes32 orderId,bytes32 submissions,uint64[] values)``.
+    """Sign ``Attestation(bytes32 orderId,bytes32 submissions,uint64[] values,uint64[] tags,bytes32 tagSecret)``.
 
     Args:
         account: the buyer's.
@@ -52,23 +69,32 @@ def sign_attestation(
         order_id: 32 bytes.
         submissions_hash: the order's chain of submissions, 32 bytes.
         values: one padded value or INVALID for each submission, in order.
+        tags: one for each submission in an order with tags, none in one without.
+        tag_secret: what the order's ``tagKeyHash`` commits to, 32 bytes; zeros in an order without tags.
 
     Returns:
         65 bytes: r, s, v.
     """
-    signed = account.sign_message(_message(chain_id, escrow, order_id, submissions_hash, values))
+    signed = account.sign_message(_message(chain_id, escrow, order_id, submissions_hash, values, tags, tag_secret))
     return bytes(signed.signature)
 
 
 def recover_attester(
-    signature: bytes, chain_id: int, escrow: str, order_id: bytes, submissions_hash: bytes, values: Sequence[int]
+    signature: bytes,
+    chain_id: int,
+    escrow: str,
+    order_id: bytes,
+    submissions_hash: bytes,
+    values: Sequence[int],
+    tags: Sequence[int] = (),
+    tag_secret: bytes = NO_TAG_SECRET,
 ) -> str:
     """Address whose key made the signature (an order's buyer, unless the buyer is a contract).
 
     Raises:
         IntegrityError: the bytes are no signature at all.
     """
-    message = _message(chain_id, escrow, order_id, submissions_hash, values)
+    message = _message(chain_id, escrow, order_id, submissions_hash, values, tags, tag_secret)
     try:
         return str(Account.recover_message(message, signature=signature))
     except Exception as error:  # eth-keys raises its own tree, and ValueError, TypeError for malformed bytes

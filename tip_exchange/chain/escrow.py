@@ -34,7 +34,7 @@ from tip_exchange.errors import (
     WrongChain,
 )
 from tip_exchange.files import write_atomic
-from tip_exchange.types import NATIVE_COIN, Dispute, OrderState, Phase, Submission, Terms
+from tip_exchange.types import NATIVE_COIN, NO_TAG_SECRET, Dispute, OrderState, Phase, Submission, Terms
 
 _DELEGATION = bytes.fromhex("ef0100")  # EIP-7702: the address that follows lends its code to an account with a key
 
@@ -212,10 +212,17 @@ class Escrow:
         return self._send(account, journal, call, f"reject-{order_id.hex()}-{to_checksum_address(seller)}", order_id)
 
     def attest(
-        self, account: LocalAccount, journal: Journal, order_id: bytes, submissions_hash: bytes, values: Sequence[int]
+        self,
+        account: LocalAccount,
+        journal: Journal,
+        order_id: bytes,
+        submissions_hash: bytes,
+        values: Sequence[int],
+        tags: Sequence[int] = (),
+        tag_secret: bytes = NO_TAG_SECRET,
     ) -> Receipt:
-        """Attest the padded values in order of submission, as the buyer."""
-        call = self._call("attest", [order_id, submissions_hash, list(values)])
+        """Attest the padded values, and in an order with tags the tags, in order of submission, as the buyer."""
+        call = self._call("attest", [order_id, submissions_hash, list(values), list(tags), tag_secret])
         # A rejection changes the values. The contract takes one attestation, so another label cannot attest twice.
         return self._send(account, journal, call, f"attest-{order_id.hex()}-{_short_hash(call)}", order_id)
 
@@ -227,9 +234,12 @@ class Escrow:
         submissions_hash: bytes,
         values: Sequence[int],
         signature: bytes,
+        tags: Sequence[int] = (),
+        tag_secret: bytes = NO_TAG_SECRET,
     ) -> Receipt:
         """Relay an attestation the buyer has signed (:func:`~tip_exchange.chain.attestation.sign_attestation`)."""
-        call = self._call("attestBySignature", [order_id, submissions_hash, list(values), signature])
+        arguments = [order_id, submissions_hash, list(values), list(tags), tag_secret, signature]
+        call = self._call("attestBySignature", arguments)
         return self._send(account, journal, call, f"relay-{order_id.hex()}-{_short_hash(call)}", order_id)
 
     def reveal(
@@ -241,9 +251,15 @@ class Escrow:
         pad: int,
         records: int,
         salt: bytes,
+        *,
+        tag_pad: int = 0,
     ) -> Receipt:
-        """Open a seller's pad; anyone who knows it may."""
-        call = self._call("reveal", [order_id, to_checksum_address(seller), pad, records, salt])
+        """Open a seller's pads; anyone who knows them may.
+
+        In an order with tags look first whether the tag holds (:func:`~tip_exchange.settlement.tag_holds`): a refused
+        transaction shows the pads all the same.
+        """
+        call = self._call("reveal", [order_id, to_checksum_address(seller), pad, tag_pad, records, salt])
         return self._send(account, journal, call, f"reveal-{order_id.hex()}-{to_checksum_address(seller)}", order_id)
 
     def claim(self, account: LocalAccount, journal: Journal, order_id: bytes, seller: str) -> Receipt:
@@ -277,11 +293,11 @@ class Escrow:
         return self._send(account, journal, call, f"publish-{order_id.hex()}-{seller}", order_id)
 
     def answer_reply(
-        self, account: LocalAccount, journal: Journal, order_id: bytes, seller: str, value: int
+        self, account: LocalAccount, journal: Journal, order_id: bytes, seller: str, value: int, tag: int = 0
     ) -> Receipt:
-        """Attest the padded value of a published reply, or INVALID, as the buyer."""
+        """Attest the padded value of a published reply, or INVALID, and its tag in an order with tags, as the buyer."""
         seller = to_checksum_address(seller)
-        call = self._call("answerReply", [order_id, seller, value])
+        call = self._call("answerReply", [order_id, seller, value, tag])
         return self._send(account, journal, call, f"answer-{order_id.hex()}-{seller}", order_id)
 
     def challenge(self, account: LocalAccount, journal: Journal, order_id: bytes) -> Receipt:
@@ -431,6 +447,7 @@ class Escrow:
             claim_until=seen.claimUntil,
             opened_block=seen.openedBlock,
             held=seen.held,
+            tag_key=seen.tagKey,
         )
 
     def phase(self, order_id: bytes) -> Phase:
@@ -547,7 +564,14 @@ class Escrow:
         if signature is None:
             return buyer, "sent through another contract and accepted by the escrow's code, for"
         signer = recover_attester(
-            signature, self.chain_id, self.address, event.order_id, event.submissions, event.values
+            signature,
+            self.chain_id,
+            self.address,
+            event.order_id,
+            event.submissions,
+            event.values,
+            event.tags,
+            event.tag_secret,
         )
         return signer, f"relayed by {event.sender}, signed by"
 
@@ -669,6 +693,7 @@ def _submission(seller: str, seen: Any, attested: bool) -> Submission:
         revealed=seen.revealed,
         claimed=seen.claimed,
         attested=seen.attested if attested else None,
+        tag=seen.tag,
         records=seen.records,
         value=seen.value,
         weight=seen.weight,

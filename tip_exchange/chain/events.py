@@ -64,18 +64,21 @@ class Rejected(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attested(Event):
-    """The buyer attested the padded values, in order of submission."""
+    """The buyer attested the padded values, and in an order with tags the tags, in order of submission."""
 
     submissions: bytes
     values: tuple[int, ...]
+    tags: tuple[int, ...]
+    tag_secret: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Revealed(Event):
-    """A seller's pad was opened."""
+    """A seller's pads were opened."""
 
     seller: str
     pad: int
+    tag_pad: int
     records: int
     salt: bytes
     value: int
@@ -117,10 +120,11 @@ class ReplyPublished(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplyAnswered(Event):
-    """The buyer attested the padded value of a published reply."""
+    """The buyer attested the padded value of a published reply; ``tag`` is 0 in an order without tags."""
 
     seller: str
     value: int
+    tag: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,6 +213,8 @@ _NAMES = {
     "padHash": "pad_hash",
     "dataRoot": "data_root",
     "drawBlock": "draw_block",
+    "tagSecret": "tag_secret",
+    "tagPad": "tag_pad",
 }
 
 

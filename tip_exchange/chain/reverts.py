@@ -47,11 +47,19 @@ SENTENCES: Mapping[str, str] = {
     "nor INVALID (2^64 - 1) nor, in an attestation, UNAVAILABLE (2^64 - 2)",
     "RejectedNeedsInvalid": "submission {index} of order {orderId} is rejected, so its attested value must be INVALID "
     "(2^64 - 1), not {value}",
+    "WrongTagSecret": "the tag secret given for order {orderId} hashes to {given}, but the order commits to {stored} "
+    "(zeros: an order without tags takes none); attest with the secret made at open",
+    "WrongTagCount": "the attestation for order {orderId} holds {given} tags and needs {needed}; attest one for each "
+    "submission in an order with tags, none in one without",
+    "TagOutOfRange": "tag {tag} of submission {index} in order {orderId} is not below 2^36 - 243, or not 0 in an order "
+    "without tags",
     "WrongSignature": "the attestation for order {orderId} is not signed by its buyer {buyer} for this order, contract "
     "and chain; get a new signature from the buyer",
     "PadOutOfRange": "the pad {pad} of seller {seller} in order {orderId} is not below 2^36 - 243",
-    "WrongOpening": "pad, records and salt of seller {seller} in order {orderId} hash to {given}, but {stored} was "
+    "WrongOpening": "pads, records and salt of seller {seller} in order {orderId} hash to {given}, but {stored} was "
     "committed at submit; reveal with the state saved at that submit",
+    "WrongTag": "the tag attested for seller {seller} in order {orderId} is {tag}, but its value and its pads need "
+    "{needed}: the reply is no inner product, or the buyer turned the seller away; this entry earns nothing",
     "AlreadyRevealed": "seller {seller} has revealed in order {orderId} before; wait until claims open",
     "AlreadyClaimed": "seller {seller} has been paid for order {orderId} before; nothing is left to claim",
     "NothingToClaim": "neither a payout nor an answer fee is due to seller {seller} in order {orderId}: not revealed, "
@@ -73,6 +81,8 @@ SENTENCES: Mapping[str, str] = {
     "WrongZeroBlock": "the zero block given for order {orderId} hashes to {given}, but {stored} was committed at open",
     "KeyDoesNotFit": "the key of order {orderId} does not decrypt its zero block to zero: at index {index} the "
     "phase is {phase}; no other key can be shown, and the order is lost",
+    "NoTag": "the reply of seller {seller} in order {orderId} was left UNAVAILABLE, so it has no tag, and nothing it "
+    "decrypts to can count; a reply has to be published while the order asks for it",
     "AlreadyProven": "the reply of seller {seller} in order {orderId} has been decrypted by the contract already",
     "NothingToReward": "no reward is due for the entry of seller {seller} in order {orderId}: nobody proved it "
     "false, or the prover has been paid",

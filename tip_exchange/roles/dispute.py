@@ -181,7 +181,9 @@ def prove(
                 continue
             value = INVALID if coefficients is None else decrypt(reply, coefficients, parameters)
             receipt = None
-            if value != attested or every:
+            # Left UNAVAILABLE, it has no tag; the contract takes no proof of it.
+            may_count = not (order.tag_key and attested == UNAVAILABLE)
+            if may_count and (value != attested or every):
                 journal = Journal(home / "journal")
                 receipt = market.escrow.prove_reply(account, journal, order_id, entry.seller, key, reply)
             proofs.append(Proof(entry.seller, attested, value, receipt))
