@@ -20,7 +20,14 @@ from tip_exchange.chain.attestation import recover_attester, sign_attestation
 from tip_exchange.chain.escrow import Deployment, Escrow, deploy
 from tip_exchange.chain.rpc import connect
 from tip_exchange.chain.transactions import Call, Journal
-from tip_exchange.commitments import pad_commitment, reply_commitment, sellers_proof, sellers_root, submissions_hash
+from tip_exchange.commitments import (
+    pad_commitment,
+    reply_commitment,
+    sellers_proof,
+    sellers_root,
+    submissions_hash,
+    tag_key_commitment,
+)
 from tip_exchange.errors import (
     ChainError,
     ContractRevert,
@@ -31,7 +38,7 @@ from tip_exchange.errors import (
     TipError,
     WrongChain,
 )
-from tip_exchange.settlement import T, opened_value
+from tip_exchange.settlement import T, opened_value, tag_holds, tag_key, tag_of
 from tip_exchange.types import INVALID, NATIVE_COIN, UNAVAILABLE, Phase, Terms
 
 Accounts = Callable[..., LocalAccount]
@@ -276,7 +283,7 @@ def test_refusals_are_sentences_with_order_seller_and_time(market: Market, tmp_p
     ]:
         assert part in market.revert(step)
     market.attest((PAD + 1) % T)
-    assert "pad, records and salt" in market.revert(
+    assert "pads, records and salt" in market.revert(
         lambda: escrow.reveal(seller, other, order_id, seller.address, 1, RECORDS, SALT)
     )
     market.reveal(seller)
@@ -288,6 +295,65 @@ def test_refusals_are_sentences_with_order_seller_and_time(market: Market, tmp_p
     assert "has been paid" in market.revert(lambda: escrow.claim(seller, other, order_id, seller.address))
     market.wait(1000)
     assert ended in market.revert(lambda: escrow.claim(seller, Journal(tmp_path / "d"), order_id, seller.address))
+
+
+def test_a_value_counts_in_an_order_with_tags_only_if_its_tag_holds(
+    escrow: Escrow, account: Accounts, journal: Journal, url: str, tmp_path: Path
+) -> None:
+    buyer, honest, cheat, late = (account() for _ in range(4))
+    secret, tag_pad = b"\x21" * 32, T - 9
+    terms = make_terms(buyer.address, tagKeyHash=tag_key_commitment(secret))
+    escrow.open(buyer, journal, terms, 0)
+    order_id = escrow.order_id(terms, 0)
+    reply = bytes(57_344 + 97 + 7)
+    for seller in (honest, cheat, late):
+        pad_hash = pad_commitment(order_id, seller.address, PAD, RECORDS, SALT, tag_pad=tag_pad)
+        escrow.submit(seller, journal, order_id, reply_commitment(reply), pad_hash, ROOT)
+    nodes.advance_time(url, 1000)
+    order = escrow.order(order_id)
+    assert order.terms.tagKeyHash == tag_key_commitment(secret)
+    assert order.tag_key == 0
+    stored, key, value = order.submissions_hash, tag_key(secret), (PAD + 7) % T
+    tag = tag_of(value, PAD, tag_pad, key)
+    values, tags = [value, value, UNAVAILABLE], [tag, (tag + 1) % T, 0]
+
+    refusals = [
+        (tags, bytes(32), "the tag secret given"),
+        (tags, b"\x22" * 32, "the tag secret given"),
+        (tags[:1], secret, "holds 1 tags and needs 3"),
+        ([T, 0, 0], secret, f"tag {T} of submission 0"),
+    ]
+    for number, (given, revealed, part) in enumerate(refusals):
+        with pytest.raises(ContractRevert, match=part):
+            escrow.attest(buyer, Journal(tmp_path / str(number)), order_id, stored, values, given, revealed)
+    here = (escrow.chain_id, escrow.address, order_id, stored, values)
+    signature = sign_attestation(buyer, *here, tags, secret)
+    assert recover_attester(signature, *here, tags, secret) == buyer.address
+    assert recover_attester(signature, *here) != buyer.address
+    escrow.attest_by_signature(late, journal, order_id, stored, values, signature, tags, secret)
+    escrow.publish_reply(late, journal, order_id, late.address, reply)
+    escrow.answer_reply(buyer, journal, order_id, late.address, value, tag)
+    nodes.advance_time(url, 1000)
+
+    entries = escrow.submissions(order_id)
+    assert [entry.tag for entry in entries] == [tag, (tag + 1) % T, tag]
+    key = escrow.order(order_id).tag_key
+    assert key == tag_key(secret)
+    holds = [tag_holds(value, entry.tag, PAD, tag_pad, key) for entry in entries]
+    assert holds == [True, False, True]
+    for seller, good in zip((honest, cheat, late), holds, strict=True):
+        if good:
+            escrow.reveal(seller, journal, order_id, seller.address, PAD, RECORDS, SALT, tag_pad=tag_pad)
+            continue
+        with pytest.raises(ContractRevert, match=f"is {(tag + 1) % T}, but its value and its pads need {tag}"):
+            escrow.reveal(seller, journal, order_id, seller.address, PAD, RECORDS, SALT, tag_pad=tag_pad)
+    assert [entry.value for entry in escrow.submissions(order_id)] == [7, 0, 7]
+    found = escrow.events(order_id)
+    (attested,) = (event for event in found if isinstance(event, events.Attested))
+    assert (attested.tags, attested.tag_secret) == (tuple(tags), secret)
+    assert escrow.attester(attested, buyer.address)[0] == buyer.address
+    assert [event.tag_pad for event in found if isinstance(event, events.Revealed)] == [tag_pad, tag_pad]
+    assert [event.tag for event in found if isinstance(event, events.ReplyAnswered)] == [tag]
 
 
 def test_time_passes_on_a_local_chain_though_nobody_mines(escrow: Escrow, account: Accounts, journal: Journal) -> None:
@@ -450,7 +516,7 @@ def test_what_another_contract_passes_on_is_proved_by_the_escrows_code(market: M
     ):
         market = replace(market, journal=Journal(market.journal.folder / sender.address))
         wallet.market = market
-        wallet.execute(sender, "attestBySignature", market.order_id, stored, values, signature)
+        wallet.execute(sender, "attestBySignature", market.order_id, stored, values, [], bytes(32), signature)
         assert attested_by(market, market.order_id) == (market.buyer.address, how)
         rpc(market.escrow.w3, "evm_revert", state)
 
@@ -470,7 +536,7 @@ def test_a_contract_wallet_buys_and_attests(market: Market, signed: bool) -> Non
         signature = sign_attestation(owner, escrow.chain_id, escrow.address, order_id, stored, [1])
         escrow.attest_by_signature(market.anyone, market.journal, order_id, stored, [1], signature)
     else:
-        wallet.execute(owner, "attest", order_id, stored, [1])
+        wallet.execute(owner, "attest", order_id, stored, [1], [], bytes(32))
     assert attested_by(market, order_id) == (wallet.address, "accepted by the contract wallet of")
 
 

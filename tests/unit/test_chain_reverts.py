@@ -67,6 +67,7 @@ def order(phase: Phase, **changes: Any) -> OrderState:
         "claim_until": 0,
         "opened_block": 1,
         "held": 0,
+        "tag_key": 0,
     }
     return OrderState(**(fields | changes))
 

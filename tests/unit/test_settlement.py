@@ -5,8 +5,20 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tip_exchange.settlement import T, centred, opened_value, payout, penalty, refund_limit, reward, weight
-from tip_exchange.types import BURN_ADDRESS, INVALID, NATIVE_COIN, Terms
+from tip_exchange.settlement import (
+    T,
+    centred,
+    opened_value,
+    payout,
+    penalty,
+    refund_limit,
+    reward,
+    tag_holds,
+    tag_key,
+    tag_of,
+    weight,
+)
+from tip_exchange.types import BURN_ADDRESS, INVALID, NATIVE_COIN, UNAVAILABLE, Terms
 
 TERMS = Terms(
     BURN_ADDRESS, NATIVE_COIN, BURN_ADDRESS, 1, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
@@ -20,6 +32,40 @@ pads = st.integers(0, T - 1)
 @given(values, pads)
 def test_a_pad_is_undone_exactly(value: int, pad: int) -> None:
     assert opened_value((value + pad) % T, pad) == value
+
+
+residues = st.integers(0, T - 1)
+keys = st.binary(min_size=32, max_size=32).map(tag_key)
+
+
+@given(residues, pads, pads, keys, st.integers(1, T - 1))
+def test_one_tag_holds_for_a_value_and_no_other_value_has_it(
+    attested: int, pad: int, tag_pad: int, key: int, shift: int
+) -> None:
+    tag = tag_of(attested, pad, tag_pad, key)
+    assert tag_holds(attested, tag, pad, tag_pad, key)
+    assert not tag_holds(attested, (tag + shift) % T, pad, tag_pad, key)
+    assert not tag_holds((attested + shift) % T, tag, pad, tag_pad, key)
+    assert tag_holds((attested + shift) % T, (tag + key * shift) % T, pad, tag_pad, key)
+
+
+@given(residues, pads, pads, keys)
+def test_no_tag_is_needed_for_what_is_no_number_or_without_a_key(tag: int, pad: int, tag_pad: int, key: int) -> None:
+    assert tag_holds(INVALID, tag, pad, tag_pad, key)
+    assert tag_holds(UNAVAILABLE, tag, pad, tag_pad, key)
+    assert tag_holds(5, tag, pad, tag_pad, 0)
+
+
+@given(st.integers(0, 2**256 - 1))
+def test_a_tag_key_is_never_zero(secret: int) -> None:
+    assert 1 <= tag_key(secret.to_bytes(32, "big")) < T
+
+
+def test_a_seller_that_guesses_the_key_is_right_once_in_t() -> None:
+    """A constant needs ``key · constant`` from who does not know the key: every other key refuses its guess."""
+    value, guess = 2**34, 12_345
+    tag = tag_of(value, 0, 0, guess)
+    assert [key for key in range(guess - 500, guess + 500) if tag_holds(value, tag, 0, 0, key)] == [guess]
 
 
 def test_centring_is_symmetric() -> None:
