@@ -15,19 +15,25 @@ import numpy as np
 
 from tip_exchange.commitments import keccak, merkle_proof, reply_commitment
 from tip_exchange.encryption.decryption import decrypt, phases, round_phase
-from tip_exchange.encryption.keys import TernaryKey, pack, unpack
+from tip_exchange.encryption.keys import pack, unpack
 from tip_exchange.encryption.packing import fixed_point
 from tip_exchange.encryption.parameters import WIDE
 from tip_exchange.encryption.query import SecretKey, encrypted_query, expand_a, zero_block_hash
 from tip_exchange.encryption.scoring import new_pad, value_data_set
-from tip_exchange.encryption.wire import CELL_BYTES, Reply, Residues, decode_query, encode_cells, encode_reply
+from tip_exchange.encryption.wire import (
+    CELL_BYTES,
+    TAIL_BYTES,
+    Reply,
+    Residues,
+    decode_query,
+    encode_cells,
+    encode_reply,
+)
 
 FOLDER = Path(__file__).parents[2] / "build" / "decryption"
 
 DIMENSION = 64
 WIDTH = CELL_BYTES[0]
-TAIL = 97
-"""Bytes of the sealed tail that a reply of an order with tags has before its cell of c0."""
 
 
 def _reply(c1: Residues, cell: int) -> Reply:
@@ -83,15 +89,11 @@ def with_tail(reply: bytes, size: int) -> bytes:
     return reply[:-WIDTH] + secrets.token_bytes(size) + reply[-WIDTH:]
 
 
-def tagged_value(reply: bytes, key: TernaryKey) -> int:
-    """What a reply decrypts to in an order with tags: the tail is not looked at, but has to be there."""
-    return decrypt(reply[: WIDTH * WIDE.N] + reply[WIDTH * WIDE.N + TAIL :], key, WIDE)
-
-
 def tagged_replies(blobs: list[bytes]) -> list[bytes]:
     """Sound and unsound replies with a tail, and sound ones with a tail of another length."""
     good = blobs[0]
-    return [with_tail(blob, TAIL) for blob in blobs] + [with_tail(good, size) for size in (0, 1, TAIL - 1, TAIL + 1)]
+    wrong = (0, 1, TAIL_BYTES - 1, TAIL_BYTES + 1)
+    return [with_tail(blob, TAIL_BYTES) for blob in blobs] + [with_tail(good, size) for size in wrong]
 
 
 def write(folder: Path = FOLDER) -> None:
@@ -111,7 +113,7 @@ def write(folder: Path = FOLDER) -> None:
         "value": [str(value) for value in values],
         "replyHash": ["0x" + reply_commitment(blob).hex() for blob in blobs],
         "tagged": {
-            "value": [str(tagged_value(blob, coefficients)) for blob in tagged],
+            "value": [str(decrypt(blob, coefficients, WIDE, tagged=True)) for blob in tagged],
             "replyHash": ["0x" + reply_commitment(blob).hex() for blob in tagged],
         },
     }
