@@ -422,8 +422,8 @@ interface IInfluenceEscrow {
     /// @dev Reverts with UnknownOrder, WrongPhase, SellerIsBuyer, OrderFull, NotOnAllowList, MissingHash,
     /// AlreadySubmitted. Equal reply hashes are not refused: pads make a copy worthless.
     /// @param replyHash Commitment to the encrypted, padded valuation.
-    /// @param padHash `keccak256(abi.encode(orderId, seller, pad, tagPad, records, salt))` of what `reveal` opens, with a
-    /// tagPad of 0 in an order without tags.
+    /// @param padHash What `reveal` opens, `keccak256(abi.encode(orderId, seller, pad, tagPad, records, salt))` of the
+    /// types that it takes; tagPad is 0 in an order without tags.
     /// @param dataRoot Merkle root over the seller's records.
     /// @param allowProof Merkle proof of the sender's address; ignored when the order has no allow-list.
     function submit(
