@@ -127,6 +127,8 @@ contract TagsTest is DisputeTest {
 
     /// @dev The attack: a constant at the cap, worth sixteen honest sellers, and whatever goes with it in the tail. What
     /// the seller encrypts for the tag it has to choose without the key and the combination of the check values.
+    /// forge-config: default.fuzz.runs = 50
+    /// forge-config: deep.fuzz.runs = 5000
     function testFuzz_AConstantIsPaidWithoutTagsAndRefusedWithThem(uint64 constant_, uint64 y2, uint64 combination)
         public
     {
@@ -154,6 +156,8 @@ contract TagsTest is DisputeTest {
     }
 
     /// @dev The attack: an honest reply plus a shift, in the ciphertext or by committing to a smaller pad.
+    /// forge-config: default.fuzz.runs = 50
+    /// forge-config: deep.fuzz.runs = 5000
     function testFuzz_AShiftIsPaidWithoutTagsAndRefusedWithThem(uint64 shift) public {
         shift = uint64(bound(shift, 1, 2 ** 30));
         bytes32 plain = openWith(keyedTerms());
