@@ -236,11 +236,7 @@ contract InfluenceEscrow is IInfluenceEscrow, EIP712 {
         bytes32 padHash = keccak256(abi.encode(orderId, seller, pad, tagPad, records, salt));
         if (padHash != submission.padHash) revert WrongOpening(orderId, seller, padHash, submission.padHash);
         uint64 attested = order.revealFrom == 0 ? Settlement.INVALID : seat.attested();
-        uint64 tagKey = order.tagKey;
-        if (tagKey != 0 && attested < Settlement.T) {
-            uint64 needed = Settlement.tagOf(attested, pad, tagPad, tagKey);
-            if (seat.tag != needed) revert WrongTag(orderId, seller, seat.tag, needed);
-        }
+        order.checkTag(seat, orderId, attested, pad, tagPad);
 
         // Effect
         submission.revealed = true;
@@ -299,13 +295,12 @@ contract InfluenceEscrow is IInfluenceEscrow, EIP712 {
         Orders.Seat storage seat = _seats[orderId][submission.index];
         if (seat.rejected) revert SellerRejected(orderId, seller);
         if (seat.proven) revert AlreadyProven(orderId, seller);
-        bool tagged = order.tagKey != 0;
-        if (tagged && seat.attested() == Settlement.UNAVAILABLE) revert NoTag(orderId, seller);
+        if (order.tagKey != 0 && seat.attested() == Settlement.UNAVAILABLE) revert NoTag(orderId, seller);
         order.checkKey(orderId, key);
         submission.checkReply(orderId, seller, c1, cell);
 
         // Effect
-        order.correct(submission, seat, orderId, RlweDecryption.decrypt(c1, cell, key, tagged));
+        order.correct(submission, seat, orderId, RlweDecryption.decrypt(c1, cell, key, order.tagKey != 0));
     }
 
     /// @inheritdoc IInfluenceEscrow

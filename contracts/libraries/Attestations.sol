@@ -25,23 +25,12 @@ library Attestations {
         if (submissionsHash != stored) revert IInfluenceEscrow.WrongSubmissions(orderId, submissionsHash, stored);
         uint256 count = order.submissionCount;
         if (values.length != count) revert IInfluenceEscrow.WrongValueCount(orderId, values.length, count);
-        bool tagged = _openTagKey(order, orderId, tagSecret);
-        uint256 tagCount = tagged ? count : 0;
+        uint256 tagCount = _openTagKey(order, orderId, tagSecret) ? count : 0;
         if (tags.length != tagCount) revert IInfluenceEscrow.WrongTagCount(orderId, tags.length, tagCount);
         uint256 revealFrom = block.timestamp;
         for (uint256 index = 0; index < count; ++index) {
-            uint64 value = values[index];
-            uint64 tag = tagged ? tags[index] : 0;
-            if (value >= Settlement.T && value < Settlement.UNAVAILABLE) {
-                revert IInfluenceEscrow.ValueOutOfRange(orderId, index, value);
-            }
-            if (tag >= Settlement.T) revert IInfluenceEscrow.TagOutOfRange(orderId, index, tag);
-            Orders.Seat storage seat = seats[index];
-            if (seat.rejected && value != Settlement.INVALID) {
-                revert IInfluenceEscrow.RejectedNeedsInvalid(orderId, index, value);
-            }
-            seat.set(value, tag);
-            if (value == Settlement.UNAVAILABLE) revealFrom = block.timestamp + order.challengeWindow;
+            _attest(seats[index], orderId, index, values[index], tagCount == 0 ? 0 : tags[index]);
+            if (values[index] == Settlement.UNAVAILABLE) revealFrom = block.timestamp + order.challengeWindow;
         }
         order.revealFrom = uint40(revealFrom);
         emit IInfluenceEscrow.Attested(orderId, submissionsHash, values, tags, tagSecret);
@@ -51,6 +40,21 @@ library Attestations {
     function set(Orders.Seat storage seat, uint64 value, uint64 tag) internal {
         seat.padded = int40(int64(value));
         seat.tag = uint40(tag);
+    }
+
+    /// @notice Reverts unless the tag is the one that an attested number and the pads need; without tags none is.
+    function checkTag(
+        Orders.Order storage order,
+        Orders.Seat storage seat,
+        bytes32 orderId,
+        uint64 attested,
+        uint64 pad,
+        uint64 tagPad
+    ) internal view {
+        uint64 key = order.tagKey;
+        if (key == 0 || attested >= Settlement.T) return;
+        uint64 needed = Settlement.tagOf(attested, pad, tagPad, key);
+        if (seat.tag != needed) revert IInfluenceEscrow.WrongTag(orderId, seat.seller, seat.tag, needed);
     }
 
     /// @notice Sets value and weight of a revealed submission from the padded value that counts.
@@ -63,6 +67,17 @@ library Attestations {
         order.totalWeight = order.totalWeight - submission.weight + uint80(weight);
         submission.value = value;
         submission.weight = uint72(weight);
+    }
+
+    function _attest(Orders.Seat storage seat, bytes32 orderId, uint256 index, uint64 value, uint64 tag) private {
+        if (value >= Settlement.T && value < Settlement.UNAVAILABLE) {
+            revert IInfluenceEscrow.ValueOutOfRange(orderId, index, value);
+        }
+        if (tag >= Settlement.T) revert IInfluenceEscrow.TagOutOfRange(orderId, index, tag);
+        if (seat.rejected && value != Settlement.INVALID) {
+            revert IInfluenceEscrow.RejectedNeedsInvalid(orderId, index, value);
+        }
+        seat.set(value, tag);
     }
 
     /// @dev Whether the order has tags; if so, `tagSecret` is the secret it commits to, and its key is stored.
