@@ -1,11 +1,13 @@
-"""``tip buyer``: train, open, ask-rows, check, reject, attest, answer, respond, watch, scores, refund."""
+"""``tip buyer``: train, caps, open, ask-rows, check, reject, attest, answer, respond, watch, scores, refund."""
 
 from __future__ import annotations
 
+import functools
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import click
 
@@ -23,6 +25,8 @@ from tip_exchange.cli.options import (
 from tip_exchange.errors import DataError
 from tip_exchange.influence.settings import Compute, Curvature, QueryRecipe
 from tip_exchange.types import BURN_ADDRESS, MAX_SELLERS, NATIVE_COIN, UNAVAILABLE
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 @click.group()
@@ -141,6 +145,67 @@ def _label_names(path: Path) -> list[str]:
     return names
 
 
+def _recipe_options(command: F) -> F:
+    """How the query is made of the validation gradient; the command receives a :class:`QueryRecipe`."""
+
+    @functools.wraps(command)
+    def with_recipe(*args: Any, curvature: Curvature, damping: float, theta: float, **rest: Any) -> Any:
+        return command(*args, recipe=QueryRecipe(curvature, damping, theta), **rest)
+
+    decorated: Any = with_recipe
+    for option in (
+        click.option(
+            "--theta",
+            type=float,
+            default=0.0,
+            show_default=True,
+            help="Weight of agreement with the model, against bad labels.",
+        ),
+        click.option(
+            "--damping",
+            type=float,
+            default=10.0,
+            show_default=True,
+            help="In multiples of the curvature's mean eigenvalue.",
+        ),
+        click.option(
+            "--curvature",
+            type=click.Choice(get_args(Curvature)),
+            default="sampled",
+            show_default=True,
+            help="What the validation gradient is divided by.",
+        ),
+    ):
+        decorated = option(decorated)
+    result: F = decorated
+    return result
+
+
+@buyer.command()
+@click.option("--model", required=True, type=_folder, help="Model folder (`tip buyer train`).")
+@click.option("--validation", required=True, type=_records, help="Records the model should do better on.")
+@click.option("--background", required=True, type=_records, help="Your own training records.")
+@_recipe_options
+@compute_options
+@json_option
+def caps(
+    model: Path, validation: Path, background: Path, recipe: QueryRecipe, compute: Compute, as_json_output: bool
+) -> None:
+    """Propose --value-cap, --records-cap and --min-records for `tip buyer open`, from what your own records reach.
+
+    Validation records are valued by directions made of the others; nothing leaves this machine. Takes about four times
+    as long as opening the order.
+    """
+    from tip_exchange.roles import buyer as role
+
+    with progress_bar() as progress:
+        proposed = role.caps(
+            model=model, validation=validation, background=background, recipe=recipe, compute=compute, progress=progress
+        )
+    lines = [f"{option} {reason}" for option, reason in proposed.reasons.items()]
+    show(as_json_output, proposed.as_options() | {"reasons": proposed.reasons}, "\n".join(lines))
+
+
 @buyer.command("open")
 @click.option("--name", required=True, help="Your own name for the order; the same name goes on after a kill.")
 @click.option("--model", required=True, type=_folder, help="Model folder (`tip buyer train`).")
@@ -181,23 +246,7 @@ def _label_names(path: Path) -> list[str]:
 )
 @click.option("--token", type=Address(), default=NATIVE_COIN, help="ERC-20 to pay in instead of the chain's coin.")
 @click.option("--forfeit-to", type=Address(), default=BURN_ADDRESS, show_default=True)
-@click.option(
-    "--curvature",
-    type=click.Choice(get_args(Curvature)),
-    default="sampled",
-    show_default=True,
-    help="What the validation gradient is divided by.",
-)
-@click.option(
-    "--damping", type=float, default=10.0, show_default=True, help="In multiples of the curvature's mean eigenvalue."
-)
-@click.option(
-    "--theta",
-    type=float,
-    default=0.0,
-    show_default=True,
-    help="Weight of agreement with the model, against bad labels.",
-)
+@_recipe_options
 @compute_options
 @session_options(wallet=True)
 def open_(
@@ -206,9 +255,7 @@ def open_(
     model: Path,
     validation: Path,
     background: Path,
-    curvature: Curvature,
-    damping: float,
-    theta: float,
+    recipe: QueryRecipe,
     compute: Compute,
     as_json_output: bool,
     **terms: Any,
@@ -246,7 +293,7 @@ def open_(
             validation=validation,
             background=background,
             offer=role.Offer(**renamed),
-            recipe=QueryRecipe(curvature, damping, theta),
+            recipe=recipe,
             compute=compute,
             progress=progress,
         )

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from nacl.public import PrivateKey
@@ -57,6 +57,9 @@ from tip_exchange.types import (
     Submission,
     Terms,
 )
+
+if TYPE_CHECKING:
+    from tip_exchange.influence.caps import ProposedCaps
 
 REPLY_LIMIT = 2**20
 """Most bytes of a committed reply that are read: more than a valid one has, so that junk can be attested INVALID."""
@@ -129,6 +132,37 @@ def order_folder(home: Path, order: str) -> Path:
     raise StateError(
         f"{home} holds no order {order!r}; `tip orders` lists the chain's, and secrets never leave their home"
     )
+
+
+def caps(
+    *,
+    model: Path,
+    validation: Path,
+    background: Path,
+    recipe: QueryRecipe,
+    compute: Compute,
+    progress: Progress,
+) -> ProposedCaps:
+    """Limits for an order on these inputs, from the buyer's own records; arguments as of :func:`open_order`.
+
+    Raises:
+        DataError, ModelError: the inputs cannot be used, or no limit follows from them.
+    """
+    from tip_exchange.influence.caps import held_out_values, propose_caps
+    from tip_exchange.influence.models import ModelFolder
+
+    folder = ModelFolder.open(model)
+    training = read_model_records(folder, background)
+    values = held_out_values(
+        folder,
+        training,
+        read_model_records(folder, validation),
+        projection_seed(keccak(manifest(model))),
+        recipe=recipe,
+        compute=compute,
+        progress=lambda done, total: progress("values of held-out records", done, total),
+    )
+    return propose_caps(values, len(training), WIDE.S**2)
 
 
 def open_order(

@@ -1,0 +1,1 @@
+"""What each way of cheating earns a seller, before and after the checks."""

@@ -1,0 +1,138 @@
+"""Limits of an order, proposed from what the buyer's own held-out records would be worth to it.
+
+The buyer knows what records it seeks: those it validates on. Their values are *cross-fitted*: validation is dealt into
+folds, and a fold's records are valued by the direction made of the others, so none enters the direction it is valued
+by, and none is a record the model was trained on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil, sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tip_exchange.errors import DataError
+from tip_exchange.influence.gradients import Progress
+from tip_exchange.influence.models import ModelFolder
+from tip_exchange.influence.records import Record
+from tip_exchange.influence.settings import STANDARD, Compute, QueryRecipe
+from tip_exchange.influence.valuation import DEFAULT, buyer_query, mean_clipped_gradient
+
+FOLDS = 4
+
+DEVIATIONS = 3
+"""Standard errors above the mean at which values are capped: one honest set in 700 loses by it."""
+
+LOT_SHARE = 0.1
+"""Most that lots of worthless records may earn on average, as a part of what records like the held-out ones earn."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProposedCaps:
+    """What the buyer could put into its order, each with its reason in one sentence.
+
+    Attributes:
+        value_cap, records_cap, min_records: as the order's fields.
+        reasons: by the name of the option of ``tip buyer open``.
+    """
+
+    value_cap: int
+    records_cap: int
+    min_records: int
+    reasons: dict[str, str]
+
+    def as_options(self) -> dict[str, int]:
+        """The numbers by the names that the order's options have in JSON."""
+        return {"value_cap": self.value_cap, "records_cap": self.records_cap, "min_records": self.min_records}
+
+
+def held_out_values(
+    folder: ModelFolder,
+    training: Sequence[Record],
+    validation: Sequence[Record],
+    seed: bytes,
+    *,
+    recipe: QueryRecipe = DEFAULT,
+    compute: Compute = STANDARD,
+    progress: Progress | None = None,
+) -> NDArray[np.float64]:
+    """Values of the distinct validation records, each by a direction it has no part in; float64 (n,).
+
+    Costs about :data:`FOLDS` times what ``tip buyer open`` computes.
+
+    Args:
+        folder: the buyer's model.
+        training: what its checkpoints were trained on.
+        validation: what it wants to do better on; at least :data:`FOLDS` records.
+        seed: 32 bytes, the order's projection seed.
+        recipe: how the order's direction is made.
+        compute: where and how gradients are computed.
+        progress: called with (folds done, folds in all).
+
+    Raises:
+        DataError: too few records, or as :func:`~tip_exchange.influence.valuation.buyer_query`.
+    """
+    if len(validation) < FOLDS:
+        raise DataError(f"{len(validation)} validation records cannot be held out in {FOLDS} parts; give more")
+    dealt = np.random.default_rng(0).permutation(len(validation)).tolist()
+    values: list[NDArray[np.float64]] = []
+    for fold in range(FOLDS):
+        if progress is not None:
+            progress(fold, FOLDS)
+        held = [validation[index] for index in dealt[fold::FOLDS]]
+        kept = [validation[index] for place, index in enumerate(dealt) if place % FOLDS != fold]
+        query = buyer_query(folder, training, kept, seed, recipe=recipe, compute=compute)
+
+        def book(rows: NDArray[np.float32], direction: NDArray[np.float64] = query.direction) -> None:
+            values.append(rows @ direction)
+
+        mean_clipped_gradient(folder, held, seed, query.clip_norm, compute=compute, clipped_rows=book)
+    if progress is not None:
+        progress(FOLDS, FOLDS)
+    return np.concatenate(values)
+
+
+def propose_caps(values: NDArray[np.float64], trained_on: int, unit: int) -> ProposedCaps:
+    """Limits from the values of held-out records.
+
+    Args:
+        values: float64 (n,), n ≥ 2, as :func:`held_out_values` gives them.
+        trained_on: number of the buyer's own training records.
+        unit: the fixed-point value of 1, S².
+
+    Raises:
+        DataError: there are too few values, or their mean is not positive, so that no limit follows from them.
+    """
+    if len(values) < 2 or not np.isfinite(values).all():
+        raise DataError(f"{len(values)} values of held-out records say nothing; give more validation records")
+    mean, spread = float(values.mean()), float(values.std(ddof=1))
+    if mean <= 0:
+        raise DataError(
+            f"held-out validation records reach {mean:+.4f} on average, not more than 0: this direction does not tell "
+            "what you seek; check that model, background and validation belong together"
+        )
+    # E max(0, X) = σ/√(2π) of a normal X around 0
+    min_records = max(1, ceil((spread / sqrt(2 * np.pi) / (LOT_SHARE * mean)) ** 2))
+    error = spread / sqrt(min_records)
+    reached = min(1.0, mean + DEVIATIONS * error)
+    value_cap = ceil(reached * unit)
+    records_cap = max(trained_on, min_records)
+    reasons = {
+        "--min-records": (
+            f"{min_records}: your {len(values)} held-out records are worth {mean:.4f} ± {spread:.4f} each; lots of so "
+            f"many worthless ones with that spread earn {error / sqrt(2 * np.pi):.4f} on average, at most "
+            f"{LOT_SHARE:.0%} of it"
+        ),
+        "--value-cap": (
+            f"{value_cap}, or {reached:.4f}: the mean of {min_records} records like your held-out ones is {mean:.4f} ± "
+            f"{error:.4f}; {DEVIATIONS} such errors above it nobody honest comes by chance"
+        ),
+        "--records-cap": (
+            f"{records_cap}: a value is the first order of a small change, and your model was trained on {trained_on} "
+            "records; more than it has seen already is no small change"
+        ),
+    }
+    return ProposedCaps(value_cap, records_cap, min_records, reasons)
