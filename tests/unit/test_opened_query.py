@@ -1,0 +1,82 @@
+"""Whoever has the key sees whether a query was encrypted honestly, and what it asks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from vectors import unit
+
+from tip_exchange.encryption.opened_query import opened_block, opened_query
+from tip_exchange.encryption.packing import fixed_point
+from tip_exchange.encryption.parameters import WIDE
+from tip_exchange.encryption.query import SecretKey, encrypted_query
+from tip_exchange.encryption.seal import seal
+from tip_exchange.encryption.wire import Block, Query, decode_query
+from tip_exchange.errors import WireError
+
+KEY = SecretKey.fresh(WIDE)
+
+
+def query(dimension: int, width: int, records: int) -> tuple[np.ndarray, Query]:
+    direction = fixed_point(unit(np.random.default_rng(dimension).standard_normal(dimension)), WIDE, "direction")
+    data = b"".join(encrypted_query(direction, KEY, width=width, records=records))
+    return direction, decode_query(data, parameters=WIDE, dimension=dimension, width=width)
+
+
+@pytest.mark.parametrize(("dimension", "width", "records"), [(9_000, WIDE.N, 1), (700, 64, 300), (1, 16, 5)])
+def test_an_honest_query_opens_to_its_direction(dimension: int, width: int, records: int) -> None:
+    direction, made = query(dimension, width, records)
+    assert np.array_equal(opened_query(made, KEY.coefficients), direction)
+
+
+def test_every_plaintext_modulo_t_is_read_exactly() -> None:
+    half = WIDE.t // 2
+    message = np.random.default_rng(0).integers(-half, half + 1, WIDE.N)
+    message[:4] = half, -half, 0, 1
+    block = Block(*seal(WIDE).encrypt(KEY.seal_key, message))
+    assert np.array_equal(opened_block(block, KEY.coefficients, WIDE, "block"), message)
+
+
+def test_another_key_opens_nothing() -> None:
+    _, made = query(700, 64, 300)
+    with pytest.raises(WireError, match="zero block 0: not an encryption under this key"):
+        opened_query(made, SecretKey.fresh(WIDE).coefficients)
+
+
+def test_a_zero_block_that_encrypts_something_is_found() -> None:
+    _, made = query(700, 64, 300)
+    forged = Block(*seal(WIDE).encrypt(KEY.seal_key, np.eye(1, WIDE.N, 5, dtype=np.int64)[0]))
+    with pytest.raises(WireError, match="zero block 1 encrypts something"):
+        opened_query(replace(made, zero_blocks=[made.zero_blocks[0], forged]), KEY.coefficients)
+
+
+def test_a_larger_error_is_found_though_it_decrypts_to_the_same() -> None:
+    """The naive check, decryption alone, would take it: the block decrypts as it should, and products do not."""
+    _, made = query(700, 64, 300)
+    block = made.blocks[0]
+    b = block.b.copy()
+    noise = np.uint64(2**40)
+    b[0, 3] = (b[0, 3] + noise) % np.uint64(WIDE.q0)
+    b[1, 3] = (b[1, 3] + noise) % np.uint64(WIDE.q1)
+    with pytest.raises(WireError, match=r"query block 0: (not an encryption|an error)"):
+        opened_query(replace(made, blocks=[Block(block.seed, b), *made.blocks[1:]]), KEY.coefficients)
+    small = block.b.copy()
+    small[0, 3] = (small[0, 3] + np.uint64(100)) % np.uint64(WIDE.q0)
+    small[1, 3] = (small[1, 3] + np.uint64(100)) % np.uint64(WIDE.q1)
+    with pytest.raises(WireError, match="an error of"):
+        opened_block(Block(block.seed, small), KEY.coefficients, WIDE, "block")
+
+
+def test_entries_beyond_width_or_dimension_are_found() -> None:
+    _, made = query(70, 64, 300)
+    beyond = np.zeros(WIDE.N, np.int64)
+    beyond[64] = 1
+    block = Block(*seal(WIDE).encrypt(KEY.seal_key, beyond))
+    with pytest.raises(WireError, match="beyond its width"):
+        opened_query(replace(made, blocks=[block, made.blocks[1]]), KEY.coefficients)
+    beyond[64], beyond[6] = 0, 1
+    block = Block(*seal(WIDE).encrypt(KEY.seal_key, beyond))
+    with pytest.raises(WireError, match="beyond its dimension"):
+        opened_query(replace(made, blocks=[made.blocks[0], block]), KEY.coefficients)
