@@ -10,24 +10,31 @@ from vectors import unit
 
 from tip_exchange.encryption.opened_query import opened_block, opened_query
 from tip_exchange.encryption.packing import fixed_point
-from tip_exchange.encryption.parameters import WIDE
-from tip_exchange.encryption.query import SecretKey, encrypted_query
+from tip_exchange.encryption.parameters import WIDE, QueryKind
+from tip_exchange.encryption.query import SecretKey, encrypted_query, encrypted_record_query
 from tip_exchange.encryption.seal import seal
+from tip_exchange.encryption.tags import TagKey
 from tip_exchange.encryption.wire import Block, Query, decode_query
 from tip_exchange.errors import WireError
 
 KEY = SecretKey.fresh(WIDE)
 
 
-def query(dimension: int, width: int, records: int) -> tuple[np.ndarray, Query]:
+def query(dimension: int, kind: QueryKind, width: int = 0) -> tuple[np.ndarray, Query]:
     direction = fixed_point(unit(np.random.default_rng(dimension).standard_normal(dimension)), WIDE, "direction")
-    data = b"".join(encrypted_query(direction, KEY, width=width, records=records))
-    return direction, decode_query(data, parameters=WIDE, dimension=dimension, width=width)
+    if kind is QueryKind.RECORDS:
+        pieces = encrypted_record_query(direction, KEY, width=width, records=300)
+    else:
+        pieces = encrypted_query(direction, KEY, tag_key=TagKey.fresh() if kind is QueryKind.TAGGED else None)
+    return direction, decode_query(b"".join(pieces), parameters=WIDE, dimension=dimension, kind=kind)
 
 
-@pytest.mark.parametrize(("dimension", "width", "records"), [(9_000, WIDE.N, 1), (700, 64, 300), (1, 16, 5)])
-def test_an_honest_query_opens_to_its_direction(dimension: int, width: int, records: int) -> None:
-    direction, made = query(dimension, width, records)
+@pytest.mark.parametrize(
+    ("dimension", "kind", "width"),
+    [(9_000, QueryKind.DATA_SET, 0), (2_500, QueryKind.TAGGED, 0), (700, QueryKind.RECORDS, 64)],
+)
+def test_an_honest_query_opens_to_its_direction(dimension: int, kind: QueryKind, width: int) -> None:
+    direction, made = query(dimension, kind, width)
     assert np.array_equal(opened_query(made, KEY.coefficients), direction)
 
 
@@ -40,13 +47,13 @@ def test_every_plaintext_modulo_t_is_read_exactly() -> None:
 
 
 def test_another_key_opens_nothing() -> None:
-    _, made = query(700, 64, 300)
+    _, made = query(700, QueryKind.RECORDS, 64)
     with pytest.raises(WireError, match="zero block 0: not an encryption under this key"):
         opened_query(made, SecretKey.fresh(WIDE).coefficients)
 
 
 def test_a_zero_block_that_encrypts_something_is_found() -> None:
-    _, made = query(700, 64, 300)
+    _, made = query(700, QueryKind.RECORDS, 64)
     forged = Block(*seal(WIDE).encrypt(KEY.seal_key, np.eye(1, WIDE.N, 5, dtype=np.int64)[0]))
     with pytest.raises(WireError, match="zero block 1 encrypts something"):
         opened_query(replace(made, zero_blocks=[made.zero_blocks[0], forged]), KEY.coefficients)
@@ -54,7 +61,7 @@ def test_a_zero_block_that_encrypts_something_is_found() -> None:
 
 def test_a_larger_error_is_found_though_it_decrypts_to_the_same() -> None:
     """The naive check, decryption alone, would take it: the block decrypts as it should, and products do not."""
-    _, made = query(700, 64, 300)
+    _, made = query(700, QueryKind.RECORDS, 64)
     block = made.blocks[0]
     b = block.b.copy()
     noise = np.uint64(2**40)
@@ -70,7 +77,7 @@ def test_a_larger_error_is_found_though_it_decrypts_to_the_same() -> None:
 
 
 def test_entries_beyond_width_or_dimension_are_found() -> None:
-    _, made = query(70, 64, 300)
+    _, made = query(70, QueryKind.RECORDS, 64)
     beyond = np.zeros(WIDE.N, np.int64)
     beyond[64] = 1
     block = Block(*seal(WIDE).encrypt(KEY.seal_key, beyond))

@@ -1,9 +1,10 @@
-"""``tip auditor``: verify, probe."""
+"""``tip auditor``: verify, scores, probe."""
 
 from __future__ import annotations
 
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -55,6 +56,24 @@ def verify(session: Session, order: bytes, as_json_output: bool) -> None:
     if failed:
         for result in failed:
             click.echo(f"failed: {result.name}: {result.detail}", err=True)
+        sys.exit(1)
+
+
+@auditor.command()
+@click.argument("evidence", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@session_options()
+def scores(session: Session, evidence: Path, as_json_output: bool) -> None:
+    """Recompute what EVIDENCE (`tip buyer scores --evidence`) claims of a seller; exit status 1 if it does not hold.
+
+    Needs chain and storage only. The buyer's own part is checked first: key, queries, encryptions, decryption.
+    """
+    from tip_exchange.roles.score_evidence import verify_evidence
+
+    found = verify_evidence(session.market(), evidence)
+    said = found.fault or f"mean score {found.mean:+.6f}, value {found.value:+.6f}, at most {found.tolerance:.6f} apart"
+    verdict = "NOT of the records that were valued" if found.convicted else "may be of the records that were valued"
+    show(as_json_output, asdict(found), f"{found.seller}: scores of {found.records} records are {verdict}: {said}")
+    if not found.convicted:
         sys.exit(1)
 
 

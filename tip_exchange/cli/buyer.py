@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 import click
 
@@ -22,9 +22,12 @@ from tip_exchange.cli.options import (
     session_options,
     show,
 )
-from tip_exchange.errors import DataError
+from tip_exchange.errors import DataError, InputError
 from tip_exchange.influence.settings import Compute, Curvature, QueryRecipe
 from tip_exchange.types import BURN_ADDRESS, MAX_SELLERS, NATIVE_COIN, UNAVAILABLE
+
+if TYPE_CHECKING:
+    from tip_exchange.roles.buyer import SellerScores
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -488,16 +491,27 @@ def watch(session: Session, order: str, once: bool, poll: int, compute: Compute,
 @buyer.command()
 @click.argument("order")
 @click.option("--out", type=_new_file, help="Parquet file for a table of seller, record and score.")
+@click.option("--plots", type=_new_folder, help="Folder for a histogram of each seller's scores (needs matplotlib).")
+@click.option(
+    "--evidence",
+    type=_new_folder,
+    help="Folder for evidence against sellers whose scores are not of the records they were paid for "
+    "(`tip auditor scores`). It holds the order's key: whoever has it can read your query. After the order only.",
+)
 @session_options()
-def scores(session: Session, order: str, out: Path | None, as_json_output: bool) -> None:
+def scores(
+    session: Session, order: str, out: Path | None, plots: Path | None, evidence: Path | None, as_json_output: bool
+) -> None:
     """Open the record scores that sellers of ORDER have handed over, and compare them with the revealed values."""
     import pyarrow
     from pyarrow import parquet
 
     from tip_exchange.roles import buyer as role
+    from tip_exchange.roles.score_evidence import write_evidence
 
+    market = session.market()
     with progress_bar() as progress:
-        found, missing = role.collect_scores(session.market(), session.home, order, progress)
+        found, missing = role.collect_scores(market, session.home, order, progress)
     if out is not None:
         columns = {
             "seller": [each.seller for each in found for _ in each.scores],
@@ -505,16 +519,52 @@ def scores(session: Session, order: str, out: Path | None, as_json_output: bool)
             "score": [score for each in found for score in each.scores.tolist()],
         }
         parquet.write_table(pyarrow.table(columns), out)
+    if plots is not None:
+        _plot_scores(plots, found)
+    written = []
+    if evidence is not None:
+        for each in found:
+            if not each.agrees:
+                written.append(evidence / f"{each.seller}.json")
+                write_evidence(market, session.home, order, each.seller, written[-1])
     sellers = [
-        {"seller": each.seller, "records": len(each.scores), "mean_score": each.scores.mean(), "value": each.value}
+        {
+            "seller": each.seller,
+            "records": len(each.scores),
+            "mean_score": each.scores.mean(),
+            "value": each.value,
+            "tolerance": each.tolerance,
+            "agrees": each.agrees,
+        }
         for each in found
     ]
     lines = [
         f"{each.seller}: {len(each.scores)} scores, mean {each.scores.mean():+.6f}, revealed value {each.value:+.6f}"
+        + ("" if each.agrees else f": NOT the same records, they may differ by {each.tolerance:.6f}")
         for each in found
     ]
     lines += [f"{each}: has handed over no record scores" for each in missing]
-    show(as_json_output, {"sellers": sellers, "missing": missing}, "\n".join(lines) or "no seller has revealed yet")
+    lines += [f"evidence in {path}" for path in written]
+    result = {"sellers": sellers, "missing": missing, "evidence": [str(path) for path in written]}
+    show(as_json_output, result, "\n".join(lines) or "no seller has revealed yet")
+
+
+def _plot_scores(folder: Path, found: list[SellerScores]) -> None:
+    """One histogram a seller, as PNG."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise InputError(f"--plots needs matplotlib ({error}); install tip-exchange[study]") from error
+    folder.mkdir(parents=True, exist_ok=True)
+    for each in found:
+        figure = Figure(figsize=(6, 4), layout="constrained")
+        axes = figure.subplots()
+        axes.hist(each.scores, bins=40)
+        axes.axvline(each.scores.mean(), color="black", label=f"mean {each.scores.mean():+.4f}")
+        axes.axvline(each.value, color="red", linestyle="--", label=f"revealed value {each.value:+.4f}")
+        axes.set(xlabel="score", ylabel="records", title=each.seller)
+        axes.legend()
+        figure.savefig(folder / f"{each.seller}.png", dpi=110)
 
 
 @buyer.command()

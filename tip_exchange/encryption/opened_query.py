@@ -6,8 +6,6 @@ absolute value as long as the error e is SEAL's, so either prime alone gives m a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,6 +20,8 @@ from tip_exchange.errors import WireError
 def opened_query(query: Query, key: TernaryKey) -> Coefficients:
     """The direction that a query encrypts, int64 (d,), once every block is seen to be an honest encryption.
 
+    Of a tagged query that is the last of its eight vectors; the others are not looked at.
+
     Raises:
         WireError: a zero block does not encrypt zero, a block's error is larger than SEAL's, or entries stand where
             none belong: results of such a query need not be inner products with anything.
@@ -29,21 +29,16 @@ def opened_query(query: Query, key: TernaryKey) -> Coefficients:
     for index, block in enumerate(query.zero_blocks):
         if opened_block(block, key, query.parameters, f"zero block {index}").any():
             raise WireError(f"zero block {index} encrypts something")
-    return _entries(query.blocks, key, query.parameters, query.dimension, query.width)
-
-
-def _entries(
-    blocks: Sequence[Block], key: TernaryKey, parameters: ParameterSet, dimension: int, width: int
-) -> Coefficients:
-    entries = np.zeros(len(blocks) * width, np.int64)
-    for index, block in enumerate(blocks):
-        polynomial = opened_block(block, key, parameters, f"query block {index}")
-        if polynomial[width:].any():
-            raise WireError(f"query block {index} holds entries beyond its width {width}")
-        entries[index * width : (index + 1) * width] = polynomial[:width]
-    if entries[dimension:].any():
-        raise WireError(f"the query holds entries beyond its dimension {dimension}")
-    return entries[:dimension]
+    entries = np.zeros(len(query.blocks) * query.width, np.int64)
+    for index, block in enumerate(query.blocks):
+        polynomial = opened_block(block, key, query.parameters, f"query block {index}")
+        vectors = polynomial.reshape(-1, query.width)
+        if vectors[query.kind.vectors :].any():
+            raise WireError(f"query block {index} holds entries beyond its width {query.width}")
+        entries[index * query.width : (index + 1) * query.width] = vectors[query.kind.vectors - 1]
+    if entries[query.dimension :].any():
+        raise WireError(f"the query holds entries beyond its dimension {query.dimension}")
+    return entries[: query.dimension]
 
 
 def opened_block(block: Block, key: TernaryKey, parameters: ParameterSet, what: str) -> Coefficients:

@@ -78,14 +78,30 @@ def open_stream(file: IO[bytes], private_key: bytes, context: bytes) -> Iterator
     Raises:
         WireError: not sealed to this key, for another context, changed, cut short, or followed by more.
     """
-    header = crypto_secretstream_xchacha20poly1305_HEADERBYTES
-    magic, box, start = file.read(len(_MAGIC)), file.read(_BOX_BYTES), file.read(header)
-    if magic != _MAGIC or len(box) != _BOX_BYTES or len(start) != header:
-        raise WireError("sealed stream: not one of this version")
+    key = stream_key(file, private_key)
+    file.seek(0)
+    yield from open_stream_with(file, key, context)
+
+
+def stream_key(file: IO[bytes], private_key: bytes) -> bytes:
+    """The 32-byte key of one stream: it opens that stream to whoever is told, and no other sealed to the same key.
+
+    Raises:
+        WireError: not a stream, or not sealed to this key.
+    """
+    box, _ = _header(file)
+    try:
+        return SealedBox(PrivateKey(private_key)).decrypt(box)
+    except (CryptoError, TypeError, ValueError) as error:
+        raise WireError(f"sealed stream: not sealed to this order's key and seller, or changed ({error})") from error
+
+
+def open_stream_with(file: IO[bytes], key: bytes, context: bytes) -> Iterator[bytes]:
+    """As :func:`open_stream`, with the stream's own key."""
+    _, start = _header(file)
     state = crypto_secretstream_xchacha20poly1305_state()
     last = False
     try:
-        key = SealedBox(PrivateKey(private_key)).decrypt(box)
         crypto_secretstream_xchacha20poly1305_init_pull(state, start, key)
         while not last:
             sealed = file.read(CHUNK_BYTES + crypto_secretstream_xchacha20poly1305_ABYTES)
@@ -98,3 +114,12 @@ def open_stream(file: IO[bytes], private_key: bytes, context: bytes) -> Iterator
         raise WireError(f"sealed stream: not sealed to this order's key and seller, or changed ({error})") from error
     if file.read(1):
         raise WireError("sealed stream: bytes follow its end")
+
+
+def _header(file: IO[bytes]) -> tuple[bytes, bytes]:
+    """Sealed box and secretstream header."""
+    size = crypto_secretstream_xchacha20poly1305_HEADERBYTES
+    magic, box, start = file.read(len(_MAGIC)), file.read(_BOX_BYTES), file.read(size)
+    if magic != _MAGIC or len(box) != _BOX_BYTES or len(start) != size:
+        raise WireError("sealed stream: not one of this version")
+    return box, start

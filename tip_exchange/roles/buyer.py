@@ -35,7 +35,7 @@ from tip_exchange.commitments import (
 )
 from tip_exchange.encryption.decryption import decrypt, open_scores
 from tip_exchange.encryption.keys import pack, unpack
-from tip_exchange.encryption.packing import fixed_point
+from tip_exchange.encryption.packing import Coefficients, fixed_point
 from tip_exchange.encryption.parameters import WIDE, QueryKind, parameter_set
 from tip_exchange.encryption.sealed_stream import open_stream, sealed_bytes
 from tip_exchange.encryption.tags import OpenedReply, TagKey, open_reply
@@ -542,12 +542,31 @@ def sign(
 class SellerScores:
     """The scores of one seller's records, in the order it declared them; units of a value, divided by S².
 
-    ``value`` is the seller's revealed one: the mean of ``scores`` up to rounding, if both are of the same records.
+    ``value`` is the seller's revealed one: the mean of ``scores`` up to ``tolerance``, if both are of the same records.
     """
 
     seller: str
     scores: NDArray[np.float64]
     value: float
+    tolerance: float
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the scores may be of the records that were valued."""
+        return abs(float(self.scores.mean()) - self.value) <= self.tolerance
+
+
+def scores_tolerance(direction: Coefficients, unit: int) -> float:
+    """Most that the mean of honest scores differs from the value, in units of a value divided by S².
+
+    Every entry of a gradient is rounded by at most 1/2, and so is every entry of the mean: ``‖v‖₁`` in all. Rows are
+    kept in float32 and the mean's norm may be cut back to 1, which moves a value by less than 2⁻¹⁹.
+
+    Args:
+        direction: v in fixed point, int64 (d,).
+        unit: S².
+    """
+    return float(np.abs(direction).sum()) / unit + 2.0**-19
 
 
 def collect_scores(market: Market, home: Path, order: str, progress: Progress) -> tuple[list[SellerScores], list[str]]:
@@ -570,10 +589,12 @@ def collect_scores(market: Market, home: Path, order: str, progress: Progress) -
     width = map_query(record_query, parameters, state["dimension"], QueryKind.RECORDS).width
     key = unpack((folder / "secret_key.bin").read_bytes(), parameters)
     box_key = (folder / "box_key.bin").read_bytes()
+    direction = fixed_point(np.load(folder / "direction.npy"), parameters, "direction")
+    most = scores_tolerance(direction, parameters.S**2)
     openings = [event for event in market.escrow.events(identity) if isinstance(event, Revealed)]
     found, missing = [], []
     for opening in openings:
-        commitment = _scores_commitment(market.store, opening)
+        commitment = scores_commitment(market.store, opening)
         if commitment is None:
             missing.append(opening.seller)
             continue
@@ -581,7 +602,7 @@ def collect_scores(market: Market, home: Path, order: str, progress: Progress) -
         path = folder / "scores" / f"{opening.seller}.sealed"
         limit = sealed_bytes(replies_bytes(parameters, width, records))
         try:
-            market.store.get_file(commitment, path, limit=limit)
+            market.store.get_file(commitment[0], path, limit=limit)
             with path.open("rb") as file:
                 pieces = open_stream(file, box_key, scores_context(identity, opening.seller))
                 scores: list[NDArray[np.int64]] = []
@@ -590,18 +611,18 @@ def collect_scores(market: Market, home: Path, order: str, progress: Progress) -
                     progress("record scores", sum(map(len, scores)), records)
         except (StorageError, CounterpartyError) as error:
             raise type(error)(f"record scores of seller {opening.seller}: {error}") from error
-        scale = float(parameters.S) ** 2
-        found.append(SellerScores(opening.seller, np.concatenate(scores) / scale, opening.value / scale))
+        scale = parameters.S**2
+        found.append(SellerScores(opening.seller, np.concatenate(scores) / scale, opening.value / scale, most))
     return found, missing
 
 
-def _scores_commitment(store: BlobStore, opening: Revealed) -> bytes | None:
-    """SHA-256 of the sealed scores that a revealed salt commits to; None if nothing is stored under the salt."""
+def scores_commitment(store: BlobStore, opening: Revealed) -> tuple[bytes, bytes] | None:
+    """SHA-256 of the sealed scores that a revealed salt commits to, and the nonce; None if nothing is stored for it."""
     try:
         preimage = store.get(opening.salt, limit=64, commitment=lambda data: scores_salt(data[:32], data[32:]))
     except StorageError:
         return None
-    return preimage[:32]
+    return preimage[:32], preimage[32:]
 
 
 def refund(market: Market, home: Path, account: LocalAccount, order: str) -> tuple[Receipt, int]:
