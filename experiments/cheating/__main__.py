@@ -22,15 +22,16 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from experiments.cheating import simulation
+from experiments.cheating import encrypted, simulation
 from experiments.cheating.data import load
-from experiments.cheating.simulation import REGIMES
+from experiments.cheating.simulation import JUNK, REGIMES
 
 SEED = 0
 SIZES: dict[bool, dict[str, Any]] = {
     False: {
         "orders": 300,
-        "opened": 20,
+        "encrypted": 5,
+        "opened": [20, 60],
         "most": 120,
         "curve_orders": 200,
         "sellers": 10_000,
@@ -38,11 +39,12 @@ SIZES: dict[bool, dict[str, Any]] = {
         "shares": [0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 0.9],
     },
     True: {
-        "orders": 25,
-        "opened": 20,
+        "orders": 40,
+        "encrypted": 1,
+        "opened": [10],
         "most": 60,
-        "curve_orders": 12,
-        "sellers": 200,
+        "curve_orders": 15,
+        "sellers": 100,
         "ks": [10, 40],
         "shares": [0.1, 0.5, 0.9],
     },
@@ -62,7 +64,8 @@ def run(quick: bool, folder: Path) -> dict[str, Any]:
         "records": len(pool.own),
         "machine": {"processor": platform.machine(), "cores": os.cpu_count()},
         "versions": {name: version(name) for name in ("numpy", "torch", "transformers")},
-        "incomes": simulation.incomes(pool, size["orders"], size["opened"], size["most"], SEED),
+        "incomes": [simulation.incomes(pool, size["orders"], k, size["most"], SEED) for k in size["opened"]],
+        "encrypted": encrypted.run(pool, size["encrypted"], size["most"], SEED),
         "scaling": simulation.scaling(pool, size["curve_orders"], size["ks"], size["most"], SEED),
         "junk": simulation.junk(pool, size["curve_orders"], size["ks"], size["shares"], size["most"], SEED),
         "false_rejections": simulation.false_rejections(pool, size["sellers"], size["ks"], size["most"], SEED),
@@ -71,41 +74,47 @@ def run(quick: bool, folder: Path) -> dict[str, Any]:
 
 def report(result: dict[str, Any]) -> None:
     """The tables."""
-    out, found = Console(width=140), result["incomes"]
-    table = Table(
-        "cheat",
-        *(f"{regime}: same records" for regime in REGIMES),
-        *(f"{regime}: same size" for regime in REGIMES[:2]),
-        "turned away",
-        title=f"Income in honest incomes, {found['orders']} orders, {found['opened']} rows opened",
-    )
-    for row in found["cheats"]:
-        table.add_row(
-            row["name"],
-            *(_number(row[regime]["same_records"]) for regime in REGIMES),
-            *(f"{row[regime]['same_size'][0]:.2f}" for regime in REGIMES[:2]),
-            f"{row['turned_away']:.1%}",
+    out = Console(width=150)
+    for found in result["incomes"]:
+        table = Table(
+            "cheat",
+            *(f"{regime}: same records" for regime in REGIMES),
+            *(f"{regime}: same size" for regime in REGIMES[:2]),
+            "turned away",
+            title=f"Income in honest incomes, {found['orders']} orders, {found['opened']} rows opened",
         )
-    out.print(table)
-    for option, reason in found["reasons"].items():
+        for row in found["cheats"]:
+            table.add_row(
+                row["name"],
+                *(_number(row[regime]["same_records"]) for regime in REGIMES),
+                *(f"{row[regime]['same_size'][0]:.2f}" for regime in REGIMES[:2]),
+                f"{row['turned_away']:.1%}",
+            )
+        out.print(table)
+        count, of, low, high = found["honest_turned_away"]
+        out.print(f"honest sellers turned away in these orders: {count} of {of} \\[{low:.3%}, {high:.3%}]")
+    same = result["encrypted"]
+    out.print(
+        f"under encryption: {same['equal']} of {same['replies']} replies open to the simulated integers, "
+        f"{same['constants_without_tag']} of {same['constants']} constants fail their tag"
+    )
+    for option, reason in result["incomes"][0]["reasons"].items():
         out.print(f"{option} {reason}", soft_wrap=True)
-    count, of, low, high = found["honest_turned_away"]
-    out.print(f"honest sellers turned away in these orders: {count} of {of} [{low:.3%}, {high:.3%}]")
     table = Table("rows opened", "scale", "found", "gain", "with caps", title="Scaling: weight in honest weights")
     for row in result["scaling"]:
         table.add_row(
             str(row["opened"]), f"{row['scale']}", f"{row['found']:.1%}", f"{row['gain']:.2f}", f"{row['capped']:.2f}"
         )
     out.print(table)
-    table = Table("rows opened", "share of junk", "not openable", "openable", title="Junk rows found")
+    table = Table("rows opened", "share", *JUNK, title="Sellers with such rows, in no mean, that are found")
     for row in result["junk"]:
-        table.add_row(str(row["opened"]), f"{row['share']:.0%}", f"{row['not openable']:.1%}", f"{row['openable']:.1%}")
+        table.add_row(str(row["opened"]), f"{row['share']:.0%}", *(f"{row[name]:.1%}" for name in JUNK))
     out.print(table)
     table = Table("rows opened", "sellers", "rejected", "95 %", title="Honest sellers whose check values disagree")
     for row in result["false_rejections"]:
         low, high = row["interval"]
         table.add_row(
-            str(row["opened"]), row["sellers"], f"{row['rejected']} of {row['of']}", f"[{low:.3%}, {high:.3%}]"
+            str(row["opened"]), row["sellers"], f"{row['rejected']} of {row['of']}", f"\\[{low:.3%}, {high:.3%}]"
         )
     out.print(table)
 
@@ -118,7 +127,7 @@ def plot(result: dict[str, Any]) -> Figure:
     """Income by cheat, junk found, gain by scale."""
     figure = Figure(figsize=(15, 5), layout="constrained")
     left, middle, right = figure.subplots(1, 3)
-    cheats = result["incomes"]["cheats"]
+    cheats = result["incomes"][0]["cheats"]
     places = np.arange(len(cheats))
     for shift, regime in zip((-0.27, 0.0, 0.27), REGIMES, strict=True):
         left.barh(places + shift, [row[regime]["same_records"][0] for row in cheats], 0.27, label=regime)
@@ -129,12 +138,13 @@ def plot(result: dict[str, Any]) -> Figure:
     left.legend()
     for k in result["parameters"]["ks"]:
         rows = [row for row in result["junk"] if row["opened"] == k]
-        (line,) = middle.plot([row["share"] for row in rows], [row["not openable"] for row in rows], label=f"{k} rows")
-        middle.plot([row["share"] for row in rows], [row["openable"] for row in rows], "--", color=line.get_color())
+        shares = [row["share"] for row in rows]
+        (line,) = middle.plot(shares, [row["not there"] for row in rows], label=f"{k} rows")
+        middle.plot(shares, [row["junk"] for row in rows], "--", color=line.get_color())
         rows = [row for row in result["scaling"] if row["opened"] == k]
         right.plot([row["scale"] for row in rows], [row["gain"] for row in rows], label=f"{k} rows")
         right.plot([row["scale"] for row in rows], [row["capped"] for row in rows], "--", color=line.get_color())
-    middle.set(xlabel="share of junk rows", ylabel="found", title="solid: not openable, dashed: openable")
+    middle.set(xlabel="share of junk rows", ylabel="found", title="solid: rows that are not there, dashed: junk texts")
     middle.legend()
     right.axhline(1, color="black", linewidth=0.8)
     right.set(xlabel="scale", ylabel="mean weight, in honest weights", title="solid: without, dashed: with caps")
@@ -156,9 +166,9 @@ def main() -> None:
         if given.out:
             plot(result).savefig(folder / "cheating.png", dpi=110)
     result["seconds"] = round(time.monotonic() - started, 1)
-    report(result)
     if given.json:
         given.json.write_text(json.dumps(result, indent=1) + "\n")
+    report(result)
 
 
 if __name__ == "__main__":

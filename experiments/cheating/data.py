@@ -28,7 +28,7 @@ HONEST = ("relevant", "half_relevant", "small_excellent", "wrong_labels", "irrel
 SEED = bytes(32)
 """Projection seed: nothing is hidden here."""
 
-KINDS = ("own", "flipped", "flipped to what is sought", "invented")
+KINDS = ("own", "flipped", "flipped to what is sought", "shuffled", "junk")
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,8 @@ class Pool:
     """Records and their gradients, clipped and over the clip norm.
 
     Attributes:
-        kinds: for each of :data:`KINDS` float32 (n, d); row i is of record i, with a wrong label, or of words shuffled.
+        kinds: for each of :data:`KINDS` float32 (n, d); row i is of record i, with a wrong label, with words
+            drawn anew, or with both.
         labels: int64 (n,).
         groups: name of the demo's seller, per record.
         direction: float64 (d,), the buyer's, of norm 1.
@@ -80,7 +81,7 @@ def load(folder: Path, quick: bool) -> Pool:
     train, validation = market.read(market.train), market.read(market.validation)
     checkpoints = 3
     if quick:
-        train, validation, checkpoints = train[::5], validation[::3], 1
+        train, validation, checkpoints = train[::8], validation[::5], 1
     model_folder = folder / "model"
     if not (folder / "trained").exists():
         model = train_buyer_models(
@@ -101,11 +102,13 @@ def load(folder: Path, quick: bool) -> Pool:
         records += taken
         groups += [name] * len(taken)
     lacking = sorted({record.label for record in market.read(market.sellers["relevant"])})
+    shuffled = _shuffled(records)
     variants = {
         "own": records,
         "flipped": _flipped(records, range(len(names))),
         "flipped to what is sought": _flipped(records, lacking),
-        "invented": _invented(records),
+        "shuffled": shuffled,
+        "junk": _flipped(shuffled, range(len(names))),
     }
     return Pool(
         {kind: clipped(folder / f"{kind}.npy", model, variants[kind], clip) for kind in KINDS},
@@ -144,7 +147,7 @@ def _flipped(records: Sequence[Record], labels: Sequence[int]) -> list[Record]:
     ]
 
 
-def _invented(records: Sequence[Record]) -> list[Record]:
+def _shuffled(records: Sequence[Record]) -> list[Record]:
     """Texts of the same lengths and words, every word drawn from all texts, with the same labels."""
     dice = random.Random(2)
     words = [word for record in records for word in record.text.split()]

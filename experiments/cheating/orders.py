@@ -17,9 +17,9 @@ from experiments.cheating.data import Pool
 from tip_exchange.agreement import agreement
 from tip_exchange.encryption.packing import Coefficients, fixed_point, inner_product
 from tip_exchange.encryption.parameters import WIDE
+from tip_exchange.encryption.tags import TagKey, tag
 from tip_exchange.settlement import T, centred, payout, weight
 
-CHECKS = 6
 BUDGET = 10**19
 
 
@@ -52,11 +52,11 @@ class Row:
 class Submission:
     """What a seller hands in: results without pads, as integers modulo t, and the records it declares.
 
-    ``second`` is what its y₂ minus Σ βⱼ·zⱼ holds: α times the value if both are of one vector.
+    ``tag`` is what the buyer makes of its y₂: α times the value if both are of one vector.
     """
 
     value: int
-    second: int
+    tag: int
     checks: tuple[int, ...]
     rows: tuple[Row, ...]
 
@@ -71,12 +71,11 @@ class Order:
 
     def __init__(self, pool: Pool, dice: np.random.Generator) -> None:
         self.pool, self.dice = pool, dice
-        drawn = dice.standard_normal((CHECKS, pool.direction.size))
-        self.directions: NDArray[np.float64] = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+        self.tag_key = TagKey(dice.bytes(32), dice.bytes(32))
+        drawn = self.tag_key.directions(pool.direction.size, WIDE)
+        self.directions: NDArray[np.float64] = np.concatenate(list(drawn), axis=1)
         self.query = fixed_point(pool.direction, WIDE, "direction")
         self.check_queries = fixed_point(self.directions, WIDE, "check vectors")
-        self.alpha = 1 + int(dice.integers(T - 1))
-        self.betas = [int(beta) for beta in dice.integers(T, size=CHECKS)]
 
     def evaluate(self, vector: NDArray[np.float64], rows: Sequence[Row]) -> Submission:
         """What a seller gets by evaluating the query on one vector (norm at most 1), whatever vector it is."""
@@ -86,13 +85,13 @@ class Order:
         """The same of a vector in fixed point."""
         value = inner_product(self.query, integers)
         checks = tuple(inner_product(each, integers) for each in self.check_queries)
-        combined = self.alpha * value + sum(b * z for b, z in zip(self.betas, checks, strict=True))  # ⟨u, x⟩
-        second = combined - sum(b * z for b, z in zip(self.betas, checks, strict=True))
-        return Submission(value % T, second % T, tuple(checks), tuple(rows))
+        # ⟨u, x⟩ as the query's u = α·v + Σ βⱼ·wⱼ has it, without the 2¹³ times larger products of u itself
+        combined = self.tag_key.alpha * value + sum(b * z for b, z in zip(self.tag_key.betas, checks, strict=True))
+        return Submission(value % T, tag(combined, list(checks), self.tag_key), checks, tuple(rows))
 
     def tag_holds(self, submission: Submission) -> bool:
         """The contract's check when the pads are open."""
-        return submission.second == self.alpha * submission.value % T
+        return submission.tag == self.tag_key.alpha * submission.value % T
 
     def refused(self, submission: Submission, opened: int, seen: set[int]) -> str:
         """Why the buyer rejects a seller that opens up to ``opened`` rows; "" if it does not.

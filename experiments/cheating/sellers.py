@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.cheating.data import HONEST, Pool
-from experiments.cheating.orders import CHECKS, Order, Row, Submission
-from tip_exchange.encryption.parameters import WIDE
+from experiments.cheating.orders import Order, Row, Submission
+from tip_exchange.encryption.parameters import CHECKS, WIDE
 from tip_exchange.settlement import T
 
 
@@ -25,7 +25,9 @@ def draw_sellers(pool: Pool, count: int, most: int, dice: np.random.Generator) -
         for name, share in zip(HONEST, shares, strict=True):
             part = min(round(size * share), len(free[name]))
             taken += [int(free[name].pop()) for _ in range(part)]
-        found.append(_distinct(pool, np.array(taken or [int(free[HONEST[0]].pop())])))
+        if not taken:  # its kinds are used up
+            taken = [int(max(free.values(), key=len).pop())]
+        found.append(_distinct(pool, np.array(taken)))
     return found
 
 
@@ -40,10 +42,11 @@ def _distinct(pool: Pool, places: NDArray[np.intp]) -> NDArray[np.intp]:
 
 def honest(order: Order, places: NDArray[np.intp]) -> Submission:
     """The mean of the records, declared as they are."""
-    return order.evaluate(_mean(order.pool, places), _rows(places))
+    return order.evaluate(mean(order.pool, places), _rows(places))
 
 
-def _mean(pool: Pool, places: NDArray[np.intp], kind: str = "own") -> NDArray[np.float64]:
+def mean(pool: Pool, places: NDArray[np.intp], kind: str = "own") -> NDArray[np.float64]:
+    """Mean of records' clipped gradients, float64 (d,)."""
     return np.asarray(pool.kinds[kind][places].mean(axis=0, dtype=np.float64))
 
 
@@ -81,7 +84,7 @@ def _random(order: Order, places: NDArray[np.intp], other: Submission) -> list[S
 def _copied(order: Order, places: NDArray[np.intp], other: Submission) -> list[Submission]:
     """Another seller's reply, whose two pads it does not know."""
     first, second = (int(each) for each in order.dice.integers(T, size=2))
-    copy = Submission((other.value + first) % T, (other.second + second) % T, other.checks, tuple(_rows(places)))
+    copy = Submission((other.value + first) % T, (other.tag + second) % T, other.checks, tuple(_rows(places)))
     return [copy]
 
 
@@ -89,7 +92,7 @@ def scaled(factor: float) -> Callable[[Order, NDArray[np.intp], Submission], lis
     """The mean times ``factor``, to norm 1 at most."""
 
     def submit(order: Order, places: NDArray[np.intp], other: Submission) -> list[Submission]:
-        return [order.evaluate(factor * _mean(order.pool, places), _rows(places))]
+        return [order.evaluate(factor * mean(order.pool, places), _rows(places))]
 
     return submit
 
@@ -105,7 +108,7 @@ def duplicated(times: int) -> Callable[[Order, NDArray[np.intp], Submission], li
     """Every record declared several times, reworded."""
 
     def submit(order: Order, places: NDArray[np.intp], other: Submission) -> list[Submission]:
-        return [order.evaluate(_mean(order.pool, places), _rows(places) * times)]
+        return [order.evaluate(mean(order.pool, places), _rows(places) * times)]
 
     return submit
 
@@ -114,28 +117,29 @@ def _copied_records(order: Order, places: NDArray[np.intp], other: Submission) -
     """Another seller's records beside its own."""
     theirs = np.array([row.place for row in other.rows])
     together = np.concatenate([places, theirs])
-    return [order.evaluate(_mean(order.pool, together), [*_rows(places), *_rows(theirs)])]
+    return [order.evaluate(mean(order.pool, together), [*_rows(places), *_rows(theirs)])]
 
 
 def relabelled(kind: str) -> Callable[[Order, NDArray[np.intp], Submission], list[Submission]]:
     """Other labels, or other words, and everything else as it should be."""
 
     def submit(order: Order, places: NDArray[np.intp], other: Submission) -> list[Submission]:
-        return [order.evaluate(_mean(order.pool, places, kind), _rows(places, kind))]
+        return [order.evaluate(mean(order.pool, places, kind), _rows(places, kind))]
 
     return submit
 
 
-def padded(share: float, opened: bool) -> Callable[[Order, NDArray[np.intp], Submission], list[Submission]]:
+def padded(share: float, kind: str = "") -> Callable[[Order, NDArray[np.intp], Submission], list[Submission]]:
     """The mean of its records, and declared beside them so many others that they are ``share`` of all.
 
-    With ``opened`` the others are invented texts that can be shown; their gradients are in no mean.
+    The others are texts of a kind that can be shown and are in no mean, or without one are not there at all.
     """
 
     def submit(order: Order, places: NDArray[np.intp], other: Submission) -> list[Submission]:
-        count = round(len(places) * share / (1 - share))
-        extra = order.dice.permutation(len(order.pool.own))[:count] if opened else np.full(count, -1)
-        return [order.evaluate(_mean(order.pool, places), [*_rows(places), *(Row(int(p), "invented") for p in extra)])]
+        count = min(round(len(places) * share / (1 - share)), len(order.pool.own))
+        extra = order.dice.permutation(len(order.pool.own))[:count].tolist()
+        others = [Row(place, kind) if kind else Row(-1) for place in extra]
+        return [order.evaluate(mean(order.pool, places), [*_rows(places), *others])]
 
     return submit
 
@@ -152,24 +156,31 @@ def cut(pieces: int, by_label: bool) -> Callable[[Order, NDArray[np.intp], Submi
     return submit
 
 
+RESEMBLANCE = "rows whose mean few rows cannot tell from the claimed one"
+COPIES = "copies of which no two were opened"
+LOTS = "max(0, ·) of several lots"
+SMALL_SCALE = "a scale that few rows cannot tell from chance"
+
 CHEATS = (
     Cheat("constant", _constant),
     Cheat("random bytes", _random),
     Cheat("copied reply", _copied),
-    Cheat("scaled by 1.25", scaled(1.25), "a scale that k rows cannot tell from chance"),
-    Cheat("scaled by 1.5", scaled(1.5), "a scale that k rows cannot tell from chance"),
-    Cheat("scaled by 2", scaled(2.0), "a scale that k rows cannot always tell from chance"),
+    Cheat("scaled by 1.25", scaled(1.25), SMALL_SCALE),
+    Cheat("scaled by 1.5", scaled(1.5), SMALL_SCALE),
+    Cheat("scaled by 2", scaled(2.0), SMALL_SCALE),
     Cheat("scaled by 3", scaled(3.0)),
-    Cheat("every record to the clip norm", _stretched, "a scale that k rows cannot tell from chance"),
-    Cheat("duplicated twice", duplicated(2)),
-    Cheat("duplicated five times", duplicated(5)),
-    Cheat("with another's records", _copied_records),
+    Cheat("every record to the clip norm", _stretched, SMALL_SCALE),
+    Cheat("duplicated twice", duplicated(2), COPIES),
+    Cheat("duplicated five times", duplicated(5), COPIES),
+    Cheat("with another's records", _copied_records, COPIES),
     Cheat("labels flipped", relabelled("flipped")),
     Cheat("labels flipped to what is sought", relabelled("flipped to what is sought"), "plausible wrong labels"),
-    Cheat("words shuffled", relabelled("invented"), "text that teaches the model though it is none"),
-    Cheat("half invented, not openable", padded(0.5, opened=False)),
-    Cheat("half invented, openable", padded(0.5, opened=True), "junk behind a mean of few good records"),
-    Cheat("nine in ten invented, openable", padded(0.9, opened=True)),
-    Cheat("cut in 4 lots", cut(4, by_label=False), "max(0, ·) of several lots"),
-    Cheat("cut in 4 lots by label", cut(4, by_label=True), "max(0, ·) of several lots"),
+    Cheat("words shuffled, labels kept", relabelled("shuffled"), "labels teach the model without their texts"),
+    Cheat("words shuffled, labels flipped", relabelled("junk")),
+    Cheat("half of the rows not there", padded(0.5)),
+    Cheat("half of the rows junk", padded(0.5, "junk"), RESEMBLANCE),
+    Cheat("nine in ten rows junk", padded(0.9, "junk"), RESEMBLANCE),
+    Cheat("half of the rows words shuffled", padded(0.5, "shuffled"), RESEMBLANCE),
+    Cheat("cut in 4 lots", cut(4, by_label=False), LOTS),
+    Cheat("cut in 4 lots by label", cut(4, by_label=True), LOTS),
 )

@@ -11,14 +11,17 @@ from numpy.typing import NDArray
 from scipy.stats import beta
 
 from experiments.cheating.data import HONEST, Pool
-from experiments.cheating.orders import CHECKS, NO_CAPS, Caps, Order, Submission, paid
+from experiments.cheating.orders import NO_CAPS, Caps, Order, Submission, paid
 from experiments.cheating.sellers import CHEATS, draw_sellers, honest, padded, scaled
 from tip_exchange.agreement import agreement
-from tip_exchange.encryption.parameters import WIDE
+from tip_exchange.encryption.parameters import CHECKS, WIDE
 from tip_exchange.influence.caps import propose_caps
 
 REGIMES = ("before", "checked", "capped")
 """Without tags, spot check and caps; with tags and spot check; with the proposed caps as well."""
+
+JUNK = {"not there": "", "junk": "junk", "words shuffled": "shuffled"}
+"""Rows that are in no mean, and the kind of text each shows when it is opened."""
 
 SCALES = (1.0, 1.1, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0)
 
@@ -129,7 +132,13 @@ def scaling(pool: Pool, orders: int, opened: Sequence[int], most: int, seed: int
                 ]
         for scale, (away, free, capped, true) in totals.items():
             found.append(
-                {"opened": k, "scale": scale, "found": away / orders, "gain": free / true, "capped": capped / true}
+                {
+                    "opened": k,
+                    "scale": scale,
+                    "found": float(away / orders),
+                    "gain": float(free / true),
+                    "capped": float(capped / true),
+                }
             )
     return found
 
@@ -141,13 +150,13 @@ def junk(
     found = []
     for k in opened:
         for share in shares:
-            caught = {"not openable": 0, "openable": 0}
+            caught = dict.fromkeys(JUNK, 0)
             for number in range(orders):
                 dice = np.random.default_rng([seed, k, round(1000 * share), number])
                 order = Order(pool, dice)
                 (places,) = draw_sellers(pool, 1, most, dice)
-                for name, openable in (("not openable", False), ("openable", True)):
-                    (handed,) = padded(share, openable)(order, places, honest(order, places))
+                for name, kind in JUNK.items():
+                    (handed,) = padded(share, kind)(order, places, honest(order, places))
                     caught[name] += sum(order.turned_away([handed], k, set()))
             found.append({"opened": k, "share": share, **{name: count / orders for name, count in caught.items()}})
     return found
