@@ -9,11 +9,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import tempfile
 import time
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -22,54 +19,8 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from experiments.cheating import encrypted, simulation
-from experiments.cheating.data import load
+from experiments.cheating.parts import run
 from experiments.cheating.simulation import JUNK, REGIMES
-
-SEED = 0
-SIZES: dict[bool, dict[str, Any]] = {
-    False: {
-        "orders": 300,
-        "encrypted": 5,
-        "opened": [20, 60],
-        "most": 120,
-        "curve_orders": 200,
-        "sellers": 10_000,
-        "ks": [5, 10, 20, 40, 80],
-        "shares": [0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 0.9],
-    },
-    True: {
-        "orders": 40,
-        "encrypted": 1,
-        "opened": [10],
-        "most": 60,
-        "curve_orders": 15,
-        "sellers": 100,
-        "ks": [10, 40],
-        "shares": [0.1, 0.5, 0.9],
-    },
-}
-
-
-def run(quick: bool, folder: Path) -> dict[str, Any]:
-    """Everything that ``--json`` writes; ``folder`` keeps model and gradients for the next run."""
-    size = SIZES[quick]
-    folder.mkdir(parents=True, exist_ok=True)
-    pool = load(folder, quick)
-    return {
-        "quick": quick,
-        "seed": SEED,
-        "parameters": size,
-        "dimension": int(pool.direction.size),
-        "records": len(pool.own),
-        "machine": {"processor": platform.machine(), "cores": os.cpu_count()},
-        "versions": {name: version(name) for name in ("numpy", "torch", "transformers")},
-        "incomes": [simulation.incomes(pool, size["orders"], k, size["most"], SEED) for k in size["opened"]],
-        "encrypted": encrypted.run(pool, size["encrypted"], size["most"], SEED),
-        "scaling": simulation.scaling(pool, size["curve_orders"], size["ks"], size["most"], SEED),
-        "junk": simulation.junk(pool, size["curve_orders"], size["ks"], size["shares"], size["most"], SEED),
-        "false_rejections": simulation.false_rejections(pool, size["sellers"], size["ks"], size["most"], SEED),
-    }
 
 
 def report(result: dict[str, Any]) -> None:
@@ -158,11 +109,12 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="small model, few orders: shows that it runs")
     parser.add_argument("--json", type=Path, help="write the result here as well")
     parser.add_argument("--out", type=Path, help="folder for the plot, and for model and gradients of the next run")
+    parser.add_argument("--processes", type=int, default=1, help="that simulate (default 1)")
     given = parser.parse_args()
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="tip-cheating-") as temporary:
         folder = given.out or Path(temporary)
-        result = run(given.quick, folder)
+        result = run(given.quick, folder, given.processes)
         if given.out:
             plot(result).savefig(folder / "cheating.png", dpi=110)
     result["seconds"] = round(time.monotonic() - started, 1)

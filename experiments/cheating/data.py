@@ -131,7 +131,8 @@ def clipped(
             norms = np.linalg.norm(block.astype(np.float64), axis=1, keepdims=True)
             rows[indices] = block / np.maximum(norms, clip)
         np.save(path, rows)
-    return np.asarray(np.load(path))
+    found: NDArray[np.float32] = np.load(path, mmap_mode="r")
+    return found
 
 
 def _market(folder: Path) -> icd_market.Market:

@@ -74,6 +74,7 @@ class Order:
         self.tag_key = TagKey(dice.bytes(32), dice.bytes(32))
         drawn = self.tag_key.directions(pool.direction.size, WIDE)
         self.directions: NDArray[np.float64] = np.concatenate(list(drawn), axis=1)
+        self._singles = self.directions.T.astype(np.float32)
         self.query = fixed_point(pool.direction, WIDE, "direction")
         self.check_queries = fixed_point(self.directions, WIDE, "check vectors")
 
@@ -109,9 +110,12 @@ class Order:
         texts = {row.text for row in rows if row.text >= 0}
         if texts & seen:
             return "rows of an earlier seller"
-        gradients = np.stack([self.pool.kinds[row.kind][row.place] for row in rows]).astype(np.float64)
+        gradients = np.stack([self.pool.kinds[row.kind][row.place] for row in rows])
         found = agreement(
-            np.array(submission.checks) / WIDE.S**2, gradients @ self.directions.T, len(declared), gradients.shape[1]
+            np.array(submission.checks) / WIDE.S**2,
+            (gradients @ self._singles).astype(np.float64),
+            len(declared),
+            gradients.shape[1],
         )
         if not found.accepted:
             return "check values and rows disagree"

@@ -149,22 +149,26 @@ def junk(
     """How often a seller with a share of junk rows is found: rows it cannot open, and rows that no mean contains."""
     found = []
     for k in opened:
-        for share in shares:
-            caught = dict.fromkeys(JUNK, 0)
-            for number in range(orders):
-                dice = np.random.default_rng([seed, k, round(1000 * share), number])
-                order = Order(pool, dice)
-                (places,) = draw_sellers(pool, 1, most, dice)
+        caught = {share: dict.fromkeys(JUNK, 0) for share in shares}
+        for number in range(orders):
+            dice = np.random.default_rng([seed, k, number])
+            order = Order(pool, dice)
+            (places,) = draw_sellers(pool, 1, most, dice)
+            own = honest(order, places)
+            for share, counts in caught.items():
                 for name, kind in JUNK.items():
-                    (handed,) = padded(share, kind)(order, places, honest(order, places))
-                    caught[name] += sum(order.turned_away([handed], k, set()))
-            found.append({"opened": k, "share": share, **{name: count / orders for name, count in caught.items()}})
+                    (handed,) = padded(share, kind)(order, places, own)
+                    counts[name] += sum(order.turned_away([handed], k, set()))
+        found += [
+            {"opened": k, "share": share, **{name: count / orders for name, count in counts.items()}}
+            for share, counts in caught.items()
+        ]
     return found
 
 
 def false_rejections(pool: Pool, sellers: int, opened: Sequence[int], most: int, seed: int) -> list[dict[str, Any]]:
     """How often honest sellers' check values disagree with their rows, and how often those of a kind of seller."""
-    draws = 50  # sellers for each set of check vectors
+    draws = 200  # sellers for each set of check vectors
     found = []
     for k in opened:
         for group in ("mixed", *HONEST):

@@ -12,6 +12,7 @@ import pytest
 from experiments.cheating import __main__ as study
 from experiments.cheating.data import Pool, load
 from experiments.cheating.orders import NO_CAPS, Order, Row
+from experiments.cheating.parts import run
 from experiments.cheating.sellers import CHEATS, draw_sellers, duplicated, honest, padded
 from tip_exchange.settlement import T, centred
 
@@ -28,7 +29,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def result(folder: Path) -> dict[str, Any]:
-    found = study.run(True, folder)
+    found = run(True, folder)
     loaded: dict[str, Any] = json.loads(json.dumps(found))
     return loaded
 
