@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import version
 from multiprocessing import get_context
@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from experiments.cheating import encrypted, simulation
-from experiments.cheating.data import Pool, load
+from experiments.cheating.data import load
+from tip_exchange.files import write_atomic
 
 SEED = 0
 SIZES: dict[bool, dict[str, Any]] = {
@@ -22,8 +23,9 @@ SIZES: dict[bool, dict[str, Any]] = {
         "opened": [20, 60],
         "most": 120,
         "curve_orders": 100,
-        "sellers": 6_000,
-        "ks": [5, 10, 20, 40, 80],
+        "sellers": 4_000,
+        "ks": [10, 20, 40, 80],
+        "false_ks": [10, 20, 60],
         "shares": [0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 0.9],
     },
     True: {
@@ -34,41 +36,54 @@ SIZES: dict[bool, dict[str, Any]] = {
         "curve_orders": 15,
         "sellers": 100,
         "ks": [10, 40],
+        "false_ks": [10],
         "shares": [0.1, 0.5, 0.9],
     },
 }
 
 
-PARTS: dict[str, Callable[[Pool, dict[str, Any]], Any]] = {
-    "incomes": lambda pool, size: [
-        simulation.incomes(pool, size["orders"], k, size["most"], SEED) for k in size["opened"]
-    ],
-    "false_rejections": lambda pool, size: simulation.false_rejections(
-        pool, size["sellers"], size["opened"], size["most"], SEED
-    ),
-    "junk": lambda pool, size: simulation.junk(
-        pool, size["curve_orders"], size["ks"], size["shares"], size["most"], SEED
-    ),
-    "scaling": lambda pool, size: simulation.scaling(pool, size["curve_orders"], size["ks"], size["most"], SEED),
-    "encrypted": lambda pool, size: encrypted.run(pool, size["encrypted"], size["most"], SEED),
-}
+def _tasks(size: dict[str, Any]) -> list[tuple[str, int]]:
+    """Parts, and the rows opened in them; the long ones first."""
+    found = [("incomes", k) for k in size["opened"]] + [("encrypted", 0)]
+    found += [(name, k) for name in ("scaling", "junk") for k in size["ks"]]
+    return found + [("false_rejections", k) for k in size["false_ks"]]
 
 
-def measure(part: str, quick: bool, folder: Path) -> Any:
-    """One part of the result, on the pool that ``folder`` holds."""
-    return PARTS[part](load(folder, quick), SIZES[quick])
+def measure(part: str, k: int, quick: bool, folder: Path) -> Any:
+    """One part of the result with k rows opened, from ``folder`` or on the pool that it holds, and then kept there."""
+    size = SIZES[quick]
+    kept = folder / "parts" / f"{part}-{k}.json"
+    if not kept.exists():
+        pool, most = load(folder, quick), size["most"]
+        if part == "incomes":
+            found: Any = [simulation.incomes(pool, size["orders"], k, most, SEED)]
+        elif part == "encrypted":
+            found = encrypted.run(pool, size["encrypted"], most, SEED)
+        elif part == "scaling":
+            found = simulation.scaling(pool, size["curve_orders"], [k], most, SEED)
+        elif part == "junk":
+            found = simulation.junk(pool, size["curve_orders"], [k], size["shares"], most, SEED)
+        else:
+            found = simulation.false_rejections(pool, size["sellers"], [k], most, SEED)
+        kept.parent.mkdir(exist_ok=True)
+        write_atomic(kept, json.dumps(found).encode())
+    return json.loads(kept.read_bytes())
 
 
 def run(quick: bool, folder: Path, processes: int = 1) -> dict[str, Any]:
-    """Everything that ``--json`` writes; ``folder`` keeps model and gradients for the next run."""
+    """Everything that ``--json`` writes; ``folder`` keeps what is done, so that a killed run goes on."""
     folder.mkdir(parents=True, exist_ok=True)
     pool = load(folder, quick)
+    tasks = _tasks(SIZES[quick])
     if processes == 1:
-        parts = {name: part(pool, SIZES[quick]) for name, part in PARTS.items()}
+        done = [measure(part, k, quick, folder) for part, k in tasks]
     else:
         with ProcessPoolExecutor(processes, get_context("spawn")) as executor:
-            waiting = {name: executor.submit(measure, name, quick, folder) for name in PARTS}
-            parts = {name: future.result() for name, future in waiting.items()}
+            waiting = [executor.submit(measure, part, k, quick, folder) for part, k in tasks]
+            done = [future.result() for future in waiting]
+    parts: dict[str, Any] = {}
+    for (part, _), found in zip(tasks, done, strict=True):
+        parts[part] = found if part == "encrypted" else parts.get(part, []) + found
     return {
         "quick": quick,
         "seed": SEED,
