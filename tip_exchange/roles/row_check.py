@@ -1,8 +1,9 @@
 """The buyer's check of opened rows, while nobody knows a value (docs/spot_checks.md).
 
 A seller *fails* for what its own signed bytes show: an opening that is malformed or whose rows are not the ones drawn,
-a row that is no record for the order's model, rows that repeat each other, or more rows equal to an earlier seller's
-than chance explains. What is only unlikely is a *warning*. Whether to reject is the buyer's decision.
+a row that is no record for the order's model, rows that repeat each other, more rows equal to an earlier seller's than
+chance explains, or, in an order with tags, a reply that is not of the rows it opened. What is only unlikely is a
+*warning*. Whether to reject is the buyer's decision.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from tip_exchange.agreement import agreement
 from tip_exchange.chain.wallets import LocalAccount
 from tip_exchange.commitments import canonical_json
 from tip_exchange.encryption.sealed_stream import open_stream
@@ -22,7 +24,14 @@ from tip_exchange.errors import DataError, IntegrityError, StorageError, WireErr
 from tip_exchange.files import find_state, held, write_atomic
 from tip_exchange.influence.records import UNLABELLED, Record, record_from_bytes
 from tip_exchange.influence.settings import STANDARD, Compute
-from tip_exchange.roles.buyer import identity_of, order_folder, reject
+from tip_exchange.roles.buyer import (
+    check_directions,
+    check_values,
+    fetch_reply,
+    identity_of,
+    order_folder,
+    reject,
+)
 from tip_exchange.roles.market import Market, Progress
 from tip_exchange.roles.open_rows import publish_secret, require_spot_check
 from tip_exchange.roles.publication import fetch_model
@@ -101,7 +110,7 @@ def check_rows(
         basis = {"submissions": state.submissions_hash.hex(), "rows": fetched}
         kept = find_state(folder / "row_check.json")
         if kept is None or kept["basis"] != basis:
-            check = _Check(market, home, folder, state, secret, compute)
+            check = _Check(market, home, order, state, secret, compute)
             verdicts = []
             for done, entry in enumerate(submissions):
                 progress("checking rows", done, len(submissions))
@@ -154,6 +163,8 @@ def _fetch(
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Copy sealed rows here: SHA-256 by seller, and for the other sellers why there is none.
 
+    With tags rows are compared with the reply, so they count as opened only when the reply is there as well.
+
     Whoever can write to the storage can damage a blob. So bytes that are not what a seller signed are no fault of the
     seller, and count as missing.
     """
@@ -163,6 +174,8 @@ def _fetch(
             content = get_signed_name(market.store, market.escrow, state.order_id, entry.seller)
             limit = opening_limit(state.terms.spotCheckRows)
             market.store.get_file(content, _sealed(folder, entry.seller), limit=limit)
+            if state.terms.tagged:
+                fetch_reply(market.store, entry)
             fetched[entry.seller] = content.hex()
         except (StorageError, IntegrityError) as error:
             missing[entry.seller] = str(error)
@@ -173,14 +186,14 @@ class _Check:
     """The check of one order, a seller at a time in order of submission."""
 
     def __init__(
-        self, market: Market, home: Path, folder: Path, state: OrderState, secret: bytes, compute: Compute
+        self, market: Market, home: Path, order: str, state: OrderState, secret: bytes, compute: Compute
     ) -> None:
         # torch takes seconds to load, and an order of which no row is opened needs none of it.
         from tip_exchange.influence.near_duplicates import SeenTexts
 
-        self._market, self._home, self._folder = market, home, folder
+        self._market, self._home, self._order, self._folder = market, home, order, order_folder(home, order)
         self._state, self._secret, self._compute = state, secret, compute
-        self._box_key = (folder / "box_key.bin").read_bytes()
+        self._box_key = (self._folder / "box_key.bin").read_bytes()
         self._seen = SeenTexts()
         self._passed: dict[str, int] = {}  # rows by seller
 
@@ -195,7 +208,7 @@ class _Check:
         if not reasons:
             taken = [record for _, record in rows if isinstance(record, Record)]
             reasons += self._shared(entry.seller, taken, records, warnings)
-            reasons += self._gradients(taken)
+            reasons += self._gradients(entry.seller, taken, records)
             warnings += self._labels(taken)
         if not reasons:
             self._passed[entry.seller] = len(rows)
@@ -249,7 +262,7 @@ class _Check:
             )
         return reasons
 
-    def _gradients(self, records: Sequence[Record]) -> list[str]:
+    def _gradients(self, seller: str, records: Sequence[Record], declared: int) -> list[str]:
         """Reasons from the rows' gradients."""
         from tip_exchange.influence.opened_rows import row_gradients
 
@@ -265,9 +278,24 @@ class _Check:
             )
         except DataError as error:
             return [f"opened rows: {error}"]
+        reasons = []
         if gradients.repeats:
-            return [f"{gradients.repeats} of {len(records)} opened rows repeat another one, and such count once"]
-        return []
+            reasons.append(f"{gradients.repeats} of {len(records)} opened rows repeat another one, and such count once")
+        if terms.tagged:
+            reasons += self._disagreement(seller, gradients.checks, declared)
+        return reasons
+
+    def _disagreement(self, seller: str, rows: NDArray[np.float64], declared: int) -> list[str]:
+        """A reason if the vector behind the reply is not the mean of the records, as far as the opened rows tell."""
+        try:
+            values = check_values(self._market, self._home, self._order, seller)
+        except WireError as error:
+            return [str(error)]
+        found = agreement(values, rows, declared, self._directions.shape[1])
+        if found.accepted:
+            return []
+        times = found.statistic / found.threshold
+        return [f"its reply is not of these records: {times:.1f} times as far from the opened ones as sampling allows"]
 
     def _labels(self, records: Sequence[Record]) -> list[str]:
         """A warning if the buyer's model finds more labels unlikely than among the buyer's own records."""
@@ -292,8 +320,11 @@ class _Check:
 
     @cached_property
     def _directions(self) -> NDArray[np.float64]:
+        """Check vectors, float64 (6, d); (0, d) in an order without tags."""
         from tip_exchange.influence.gradients import dimension
 
+        if self._state.terms.tagged:
+            return check_directions(self._home, self._order)
         return np.empty((0, dimension(self._model)))
 
     @cached_property
