@@ -6,6 +6,7 @@ import {MerkleProof} from "@openzeppelin/contracts/utils/cryptography/MerkleProo
 import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
 import {IInfluenceEscrow} from "./interfaces/IInfluenceEscrow.sol";
 import {Attestations} from "./libraries/Attestations.sol";
+import {Commitments} from "./libraries/Commitments.sol";
 import {Disputes} from "./libraries/Disputes.sol";
 import {Settlement} from "./libraries/Settlement.sol";
 import {Orders} from "./libraries/Orders.sol";
@@ -233,7 +234,7 @@ contract InfluenceEscrow is IInfluenceEscrow, EIP712 {
         if (submission.revealed) revert AlreadyRevealed(orderId, seller);
         if (pad >= Settlement.T) revert PadOutOfRange(orderId, seller, pad);
         if (tagPad >= Settlement.T) revert PadOutOfRange(orderId, seller, tagPad);
-        bytes32 padHash = keccak256(abi.encode(orderId, seller, pad, tagPad, records, salt));
+        bytes32 padHash = Commitments.pad(orderId, seller, records, pad, tagPad, salt);
         if (padHash != submission.padHash) revert WrongOpening(orderId, seller, padHash, submission.padHash);
         uint64 attested = order.revealFrom == 0 ? Settlement.INVALID : seat.attested();
         order.checkTag(seat, orderId, attested, pad, tagPad);

@@ -86,8 +86,17 @@ def submissions_hash(previous: bytes, seller: str, reply_hash: bytes, pad_hash: 
 
 def pad_commitment(order: bytes, seller: str, pad: int, records: int, salt: bytes, *, tag_pad: int = 0) -> bytes:
     """What a seller commits to at submit and opens at reveal; ``tag_pad`` is 0 in an order without tags."""
-    types = ["bytes32", "address", "uint64", "uint64", "uint32", "bytes32"]
-    return keccak(encode(types, [order, seller, pad, tag_pad, records, salt]))
+    return records_commitment(order, seller, records, sealed_pads(pad, tag_pad, salt))
+
+
+def sealed_pads(pad: int, tag_pad: int, salt: bytes) -> bytes:
+    """Both pads under their salt: shown to the buyer they tell nothing, and prove the number of records beside them."""
+    return keccak(encode(["uint64", "uint64", "bytes32"], [pad, tag_pad, salt]))
+
+
+def records_commitment(order: bytes, seller: str, records: int, pads: bytes) -> bytes:
+    """The :func:`pad_commitment` of a seller of so many records with these :func:`sealed_pads`."""
+    return keccak(encode(["bytes32", "address", "uint32", "bytes32"], [order, seller, records, pads]))
 
 
 def tag_key_commitment(tag_secret: bytes) -> bytes:

@@ -9,6 +9,15 @@ library Commitments {
         return keccak256(abi.encodePacked(keccak256(c1), cell));
     }
 
+    /// @notice What a seller commits to at submit: its number of records, which it may show by itself, and its sealed pads.
+    function pad(bytes32 orderId, address seller, uint32 records, uint64 pad_, uint64 tagPad, bytes32 salt)
+        internal
+        pure
+        returns (bytes32)
+    {
+        return keccak256(abi.encode(orderId, seller, records, keccak256(abi.encode(pad_, tagPad, salt))));
+    }
+
     /// @notice Commitment to a zero block modulo q0, from its half a and one cell of its half b.
     /// @param proof Siblings of the cell, from the leaf up.
     /// @param depth Height of the tree over the cells of b, which has 2^depth leaves.

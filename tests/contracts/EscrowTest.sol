@@ -111,7 +111,8 @@ abstract contract EscrowTest is Test {
     }
 
     function padHashOf(bytes32 id, address seller, Opening memory opening) internal view returns (bytes32) {
-        return keccak256(abi.encode(id, seller, opening.pad, tagPadOf(id, seller), opening.records, opening.salt));
+        bytes32 sealedPads = keccak256(abi.encode(opening.pad, tagPadOf(id, seller), opening.salt));
+        return keccak256(abi.encode(id, seller, opening.records, sealedPads));
     }
 
     function submitAs(bytes32 id, address seller, Opening memory opening) internal {

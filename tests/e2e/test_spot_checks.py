@@ -16,7 +16,7 @@ from tip_exchange.chain.escrow import Deployment, Escrow
 from tip_exchange.chain.row_opening import sign_row_opening
 from tip_exchange.chain.rpc import connect
 from tip_exchange.chain.transactions import Journal
-from tip_exchange.commitments import data_root, keccak, pad_commitment, reply_commitment
+from tip_exchange.commitments import data_root, keccak, pad_commitment, reply_commitment, sealed_pads
 from tip_exchange.encryption.sealed_stream import seal_stream
 from tip_exchange.influence.records import UNLABELLED, Record, read_canonical, record_bytes
 from tip_exchange.roles.spot_check import (
@@ -86,8 +86,8 @@ def account(exchange: Exchange, seller: str) -> Any:
 class Hostile:
     """A seller that works by hand: what it would open can be bent before it is put into the storage."""
 
-    def __init__(self, exchange: Exchange, seller: str, salt: bytes, records: list[bytes]) -> None:
-        self.exchange, self.salt, self.records = exchange, salt, records
+    def __init__(self, exchange: Exchange, seller: str, salt: bytes, records: list[bytes], pads: bytes) -> None:
+        self.exchange, self.salt, self.records, self.pads = exchange, salt, records, pads
         self.address, self.signer = exchange.wallets[seller], account(exchange, seller)
         self.order = bytes.fromhex(exchange.order[2:])
 
@@ -95,18 +95,20 @@ class Hostile:
     def submitted(cls, exchange: Exchange, seller: str) -> Hostile:
         """Of a seller that has submitted honestly."""
         folder = submission(exchange, seller)
-        salt = bytes.fromhex(json.loads((folder / "submission.json").read_bytes())["data_salt"])
-        return cls(exchange, seller, salt, list(read_canonical(folder / "records.bin")))
+        state = json.loads((folder / "submission.json").read_bytes())
+        salt, pad_salt = bytes.fromhex(state["data_salt"]), bytes.fromhex(state["salt"])
+        pads = sealed_pads(state["pad"], 0, pad_salt)
+        return cls(exchange, seller, salt, list(read_canonical(folder / "records.bin")), pads)
 
     @classmethod
-    def submit(cls, exchange: Exchange, seller: str, records: list[bytes]) -> Hostile:
-        """Submit random bytes for a reply, and ``records``."""
-        self = cls(exchange, seller, secrets.token_bytes(32), records)
+    def submit(cls, exchange: Exchange, seller: str, records: list[bytes], declared: int | None = None) -> Hostile:
+        """Submit random bytes for a reply, and ``records``, declared as so many."""
+        self = cls(exchange, seller, secrets.token_bytes(32), records, sealed_pads(1, 0, bytes(32)))
         deployment = Deployment.read(exchange.folder / "deployment.json")
         escrow = Escrow.at(connect(exchange.environment["TIP_RPC"]), deployment)
-        reply, pad = secrets.token_bytes(8), 1
+        reply = secrets.token_bytes(8)
         store(exchange).put(reply_commitment(reply), reply)
-        pad_hash = pad_commitment(self.order, self.address, pad, len(records), bytes(32))
+        pad_hash = pad_commitment(self.order, self.address, 1, declared or len(records), bytes(32))
         hashes = reply_commitment(reply), pad_hash, data_root(self.salt, records)
         escrow.submit(self.signer, Journal(exchange.home(seller) / "journal"), self.order, *hashes, [])
         return self
@@ -116,7 +118,7 @@ class Hostile:
         shown = self.exchange.tip("auditor", "order", "show", self.exchange.order)
         link, rows = bytes.fromhex(shown["submissions_hash"][2:]), shown["terms"]["spotCheckRows"]
         drawn = drawn_rows(secret_of(self.exchange), link, self.address, len(self.records), rows)
-        return b"".join(encode_opening(self.salt, self.records, drawn))
+        return b"".join(encode_opening(self.salt, self.records, drawn, self.pads))
 
     def put(self, content: bytes, context: bytes | None = None) -> None:
         """Seal, store and sign."""
@@ -303,11 +305,11 @@ def test_bent_openings_fail_and_an_honest_one_put_after_them_passes(exchange: Ex
     bent = {
         "cut short": lambda: seller.put(content[:-1]),
         "bytes follow": lambda: seller.put(content + b"\0"),
-        "no proof": lambda: seller.put(content[:20] + bytes([content[20] ^ 1]) + content[21:]),
-        "no proof that row": lambda: seller.put(neighbour.content()),
+        "no proof": lambda: seller.put(content[:50] + bytes([content[50] ^ 1]) + content[51:]),
+        "declared another number": lambda: seller.put(neighbour.content()),
         "not sealed to this order's key": lambda: seller.put(content, rows_context(seller.order, neighbour.address)),
         "not one of this version": lambda: seller.put_sealed(b"junk"),
-        "of no records": lambda: seller.put(b"TIPO\x01" + bytes(4)),
+        "of no records": lambda: seller.put(b"TIPO\x01" + bytes(36)),
     }
     for said, put in bent.items():
         put()
@@ -325,10 +327,21 @@ def test_bent_openings_fail_and_an_honest_one_put_after_them_passes(exchange: Ex
 def test_other_rows_than_those_drawn_fail(exchange: Exchange) -> None:
     """The naive check, proofs against the root alone, would let a seller open whatever rows it likes."""
     seller, _ = bent_order(exchange)
-    seller.put(b"".join(encode_opening(seller.salt, seller.records, range(ROWS))))
+    seller.put(b"".join(encode_opening(seller.salt, seller.records, range(ROWS), seller.pads)))
     verdict = checked(exchange)["lab"]
     assert verdict["status"] == "failed"
     assert "no proof that row" in verdict["reasons"][0]
+
+
+def test_a_seller_that_declares_more_records_than_it_committed_to_fails(exchange: Exchange) -> None:
+    """Its number of records stays hidden until the reveal, when it is too late to reject it."""
+    exchange.open("order", "--spot-check-rows", "4")
+    seller = Hostile.submit(exchange, "lab", [record("liver"), record("kidney")], declared=10**6)
+    exchange.advance("2d")
+    seller.put(seller.content())
+    verdict = checked(exchange)["lab"]
+    assert verdict["status"] == "failed"
+    assert "of 2 records, and the seller declared another number" in verdict["reasons"][0]
 
 
 def test_a_third_party_cannot_frame_a_seller(exchange: Exchange) -> None:
@@ -337,7 +350,7 @@ def test_a_third_party_cannot_frame_a_seller(exchange: Exchange) -> None:
     name = name_of_rows(seller.order, seller.address)
     blobs = store(exchange)
     honest = blobs.get(name, limit=97, commitment=lambda data: name)
-    stranger = Hostile(exchange, "ward", seller.salt, seller.records)
+    stranger = Hostile(exchange, "ward", seller.salt, seller.records, seller.pads)
     stranger.address = seller.address
     stranger.put(b"junk")
     verdict = checked(exchange)["lab"]

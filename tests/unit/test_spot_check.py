@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,17 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from tip_exchange.chain.row_opening import recover_opener, sign_row_opening
-from tip_exchange.commitments import data_root, leaf_salt, merkle_proofs, merkle_verify, proof_length, record_leaf
+from tip_exchange.commitments import (
+    data_root,
+    leaf_salt,
+    merkle_proofs,
+    merkle_verify,
+    pad_commitment,
+    proof_length,
+    record_leaf,
+    records_commitment,
+    sealed_pads,
+)
 from tip_exchange.errors import DataError, IntegrityError, StorageError, WireError
 from tip_exchange.influence.records import (
     MAX_RECORD_BYTES,
@@ -131,9 +141,9 @@ def test_tree_and_opening_are_the_documented_ones() -> None:
         leaf, proof = bytes.fromhex(shown) + data[index], [bytes.fromhex(sibling) for sibling in siblings]
         assert merkle_verify(root, len(data), index, leaf, proof)
         assert len(proof) == proof_length(len(data), index)
-    assert b"".join(encode_opening(salt, data, opening["rows"])).hex() == opening["bytes"]
-    pieces = [bytes.fromhex(opening["bytes"])]
-    found = decode_opening(pieces, root, lambda records: opening["rows"])
+    pads, pieces = bytes.fromhex(opening["pads"]), [bytes.fromhex(opening["bytes"])]
+    assert b"".join(encode_opening(salt, data, opening["rows"], pads)) == pieces[0]
+    found = decode_opening(pieces, root, lambda records: opening["rows"], lambda *shown: shown == (len(data), pads))
     assert found == (len(data), [OpenedRow(index, data[index]) for index in opening["rows"]])
 
 
@@ -206,48 +216,79 @@ def test_draws_are_uniform() -> None:
 
 
 def opened(rows: Sequence[int], data: Sequence[bytes], salt: bytes = SALT) -> bytes:
-    return b"".join(encode_opening(salt, data, rows))
+    return b"".join(encode_opening(salt, data, rows, PADS))
 
 
-def refused(content: bytes, root: bytes, rows: Sequence[int], said: str) -> None:
+def decoded(pieces: Iterable[bytes], rows: Sequence[int], root: bytes | None = None) -> tuple[int, list[OpenedRow]]:
+    """Decode with the commitments of a seller of :data:`DATA`."""
+    return decode_opening(pieces, root or ROOT, lambda records: rows, declared)
+
+
+def declared(records: int, pads: bytes) -> bool:
+    return records_commitment(ORDER, SELLER, records, pads) == PAD_HASH
+
+
+def refused(content: bytes, rows: Sequence[int], said: str) -> None:
     with pytest.raises(WireError, match=said):
-        decode_opening([content], root, lambda records: rows)
+        decoded([content], rows)
 
 
 DATA = [record_bytes(Record(f"text {number}", number)) for number in range(9)]
 ROOT = data_root(SALT, DATA)
+PADS = sealed_pads(5, 7, b"\x09" * 32)
+PAD_HASH = pad_commitment(ORDER, SELLER, 5, 9, b"\x09" * 32, tag_pad=7)
 
 
 @given(st.sets(st.integers(0, 8)).map(sorted), st.integers(1, 50))
 def test_an_opening_is_read_back_in_pieces_of_any_size(rows: list[int], size: int) -> None:
     content = opened(rows, DATA)
     pieces = (content[start : start + size] for start in range(0, len(content), size))
-    assert decode_opening(pieces, ROOT, lambda records: rows) == (9, [OpenedRow(index, DATA[index]) for index in rows])
+    assert decoded(pieces, rows) == (9, [OpenedRow(index, DATA[index]) for index in rows])
 
 
 def test_other_rows_than_those_drawn_are_refused() -> None:
-    refused(opened([0, 1], DATA), ROOT, [0, 2], "row 2 of 9")
+    refused(opened([0, 1], DATA), [0, 2], "row 2 of 9")
 
 
 def test_another_sellers_rows_are_refused() -> None:
-    refused(opened([0, 1], DATA, salt=bytes(32)), ROOT, [0, 1], "row 0 of 9")
+    refused(opened([0, 1], DATA, salt=bytes(32)), [0, 1], "row 0 of 9")
 
 
 def test_a_row_twice_in_place_of_two_rows_is_refused() -> None:
-    refused(opened([3, 3], DATA), ROOT, [3, 4], "row 4 of 9")
+    refused(opened([3, 3], DATA), [3, 4], "row 4 of 9")
 
 
 def test_a_changed_record_is_refused() -> None:
     changed = [*DATA[:4], record_bytes(Record("better", 0)), *DATA[5:]]
-    refused(opened([4], changed), ROOT, [4], "row 4 of 9")
+    refused(opened([4], changed), [4], "row 4 of 9")
 
 
 @pytest.mark.parametrize("count", [8, 10, 2**32 - 1])
 def test_another_number_of_records_than_committed_to_is_refused(count: int) -> None:
-    """The root binds it: a seller that tells fewer, to have only good rows drawn, has no proof for them."""
+    """Both commitments bind it: a seller that tells fewer, to have only good rows drawn, has no proof for them."""
     content = opened([0], DATA)
+    told = content[:5] + count.to_bytes(4, "big") + content[9:]
+    refused(told, [0], "declared another number")
     with pytest.raises(WireError):
-        decode_opening([content[:5] + count.to_bytes(4, "big") + content[9:]], ROOT, lambda records: [0])
+        decode_opening([told], ROOT, lambda records: [0], lambda records, pads: True)
+
+
+def test_more_records_than_there_are_leaves_cannot_be_declared() -> None:
+    """The naive commitment hides the number until the reveal: a million could be declared over nine leaves."""
+    million = pad_commitment(ORDER, SELLER, 5, 10**6, b"\x09" * 32, tag_pad=7)
+    with pytest.raises(WireError, match="of 9 records, and the seller declared another number"):
+        decode_opening(
+            [opened([0], DATA)],
+            ROOT,
+            lambda records: [0],
+            lambda records, pads: records_commitment(ORDER, SELLER, records, pads) == million,
+        )
+
+
+def test_sealed_pads_do_not_tell_a_pad() -> None:
+    """All 2³⁶ pads could be tried, were it not for the salt."""
+    assert sealed_pads(5, 7, b"\x09" * 32) != sealed_pads(5, 7, b"\x08" * 32)
+    assert b"\x09" * 32 not in opened([0], DATA)
 
 
 @pytest.mark.parametrize(
@@ -255,23 +296,23 @@ def test_another_number_of_records_than_committed_to_is_refused(count: int) -> N
     [
         (b"", "cut short"),
         (b"TIPO\x01", "cut short"),
-        (b"TIPX\x01" + bytes(4), "not an opening"),
-        (b"TIPO\x02" + bytes(3) + b"\x09", "not an opening"),
-        (b"TIPO\x01" + bytes(4), "of no records"),
-        (b"TIPO\x01" + bytes(3) + b"\x09" + SALT + b"\xff\xff\xff\xff", "declares 4294967295 bytes"),
+        (b"TIPX\x01" + bytes(36), "not an opening"),
+        (b"TIPO\x02" + bytes(3) + b"\x09" + PADS, "not an opening"),
+        (b"TIPO\x01" + bytes(36), "of no records"),
+        (b"TIPO\x01" + bytes(3) + b"\x09" + PADS + SALT + b"\xff\xff\xff\xff", "declares 4294967295 bytes"),
         (opened([0], DATA)[:-1], "cut short"),
         (opened([0], DATA) + b"\0", "bytes follow"),
     ],
     ids=["empty", "header", "magic", "version", "no records", "giant record", "cut", "longer"],
 )
 def test_malformed_openings_are_refused(content: bytes, said: str) -> None:
-    refused(content, ROOT, [0], said)
+    refused(content, [0], said)
 
 
 @given(st.binary(max_size=200))
 def test_no_bytes_crash_the_parser(content: bytes) -> None:
     with pytest.raises(WireError):
-        decode_opening([content], ROOT, lambda records: range(min(records, 3)))
+        decode_opening([content], ROOT, lambda records: range(min(records, 3)), lambda records, pads: True)
 
 
 def test_a_declared_size_allocates_nothing_before_its_bytes_come() -> None:
@@ -279,18 +320,18 @@ def test_a_declared_size_allocates_nothing_before_its_bytes_come() -> None:
 
     def endless() -> Iterator[bytes]:
         nonlocal read
-        yield b"TIPO\x01" + b"\xff" * 4 + SALT + MAX_RECORD_BYTES.to_bytes(4, "big")
+        yield b"TIPO\x01" + b"\xff" * 4 + PADS + SALT + MAX_RECORD_BYTES.to_bytes(4, "big")
         while True:
             read += 2**16
             yield bytes(2**16)
 
     with pytest.raises(WireError, match="no proof"):
-        decode_opening(endless(), ROOT, lambda records: [0])
+        decode_opening(endless(), ROOT, lambda records: [0], lambda records, pads: True)
     assert read < 2 * MAX_RECORD_BYTES
 
 
 def test_the_stated_bound_is_that_of_the_largest_opening() -> None:
-    largest = 9 + 20 * (32 + 4 + MAX_RECORD_BYTES + 32 * 32)
+    largest = 41 + 20 * (32 + 4 + MAX_RECORD_BYTES + 32 * 32)
     assert largest < opening_limit(20) < largest * 1.001 + 200
     assert proof_length(2**32 - 1, 0) == 32
 

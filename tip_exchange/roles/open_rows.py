@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tip_exchange.chain.row_opening import sign_row_opening
 from tip_exchange.chain.wallets import LocalAccount
-from tip_exchange.commitments import canonical_json, check, data_root, file_digest, keccak
+from tip_exchange.commitments import canonical_json, check, data_root, file_digest, keccak, sealed_pads
 from tip_exchange.encryption.sealed_stream import seal_stream
 from tip_exchange.errors import IntegrityError, StateError, StorageError
 from tip_exchange.files import find_state, held, write_atomic
@@ -127,7 +127,8 @@ def open_rows(market: Market, home: Path, account: LocalAccount, order_id: bytes
             records, salt = list(read_canonical(folder / "records.bin")), bytes.fromhex(state["data_salt"])
             if len(records) != state["records"] or data_root(salt, records) != root:
                 raise StateError(f"{folder / 'records.bin'} is not what was committed to; restore it from a copy")
-            opening = encode_opening(salt, records, drawn)
+            pads = sealed_pads(state["pad"], state.get("tag_pad", 0), bytes.fromhex(state["salt"]))
+            opening = encode_opening(salt, records, drawn, pads)
             write_atomic(sealed, seal_stream(opening, order.terms.boxKey, rows_context(order_id, account.address)))
             opened = {
                 "submissions": order.submissions_hash.hex(),

@@ -18,7 +18,7 @@ import numpy as np
 
 from tip_exchange.agreement import agreement
 from tip_exchange.chain.wallets import LocalAccount
-from tip_exchange.commitments import canonical_json
+from tip_exchange.commitments import canonical_json, records_commitment
 from tip_exchange.encryption.sealed_stream import open_stream
 from tip_exchange.errors import DataError, IntegrityError, StorageError, WireError
 from tip_exchange.files import find_state, held, write_atomic
@@ -220,12 +220,14 @@ class _Check:
     def _opened(self, entry: Submission) -> tuple[int, list[tuple[int, Record | WireError]]]:
         """The number of records committed to; index and content of each opened row."""
         rows_asked, link = self._state.terms.spotCheckRows, self._state.submissions_hash
-        context = rows_context(self._state.order_id, entry.seller)
+        order = self._state.order_id
+        context = rows_context(order, entry.seller)
         with _sealed(self._folder, entry.seller).open("rb") as file:
             records, rows = decode_opening(
                 open_stream(file, self._box_key, context),
                 entry.data_root,
                 lambda count: drawn_rows(self._secret, link, entry.seller, count, rows_asked),
+                lambda count, pads: records_commitment(order, entry.seller, count, pads) == entry.pad_hash,
             )
         return records, [(row.index, _parsed(row.record)) for row in rows]
 

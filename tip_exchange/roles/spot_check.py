@@ -42,7 +42,7 @@ MAX_RECORDS = 2**32 - 1
 _DRAW = b"tip_exchange spot check 1"
 _CONTEXT = b"tip_exchange opened rows 1"
 _NAME = b"tip_exchange name of opened rows 1"
-_HEADER = struct.Struct(">4sBI")
+_HEADER = struct.Struct(">4sBI32s")
 _MAGIC = b"TIPO"
 _VERSION = 1
 _LENGTH = struct.Struct(">I")
@@ -102,14 +102,15 @@ def opening_limit(rows: int) -> int:
     return sealed_bytes(_HEADER.size + rows * row)
 
 
-def encode_opening(data_salt: bytes, records: Sequence[bytes], drawn: Sequence[int]) -> Iterator[bytes]:
+def encode_opening(data_salt: bytes, records: Sequence[bytes], drawn: Sequence[int], pads: bytes) -> Iterator[bytes]:
     """The opening of the records ``drawn``, ascending, of all those committed to in ``dataRoot``.
 
-    ``b"TIPO"``, version u8 = 1, number of all records u32; then for each row the salt of its leaf (32), the length of
+    ``b"TIPO"``, version u8 = 1, number of all records u32, the seller's sealed pads (32, see
+    :func:`~tip_exchange.commitments.sealed_pads`); then for each row the salt of its leaf (32), the length of
     its canonical bytes u32, these bytes, and its siblings from the leaf up (32 each, as many as index and number of
     records make it). Integers are big-endian. Indexes are not written: they follow from the draw.
     """
-    yield _HEADER.pack(_MAGIC, _VERSION, len(records))
+    yield _HEADER.pack(_MAGIC, _VERSION, len(records), pads)
     leaves = [leaf_salt(data_salt, index) + record for index, record in enumerate(records)]
     for index, proof in zip(drawn, merkle_proofs(leaves, drawn), strict=True):
         record = records[index]
@@ -117,7 +118,10 @@ def encode_opening(data_salt: bytes, records: Sequence[bytes], drawn: Sequence[i
 
 
 def decode_opening(
-    pieces: Iterable[bytes], data_root: bytes, draw: Callable[[int], Sequence[int]]
+    pieces: Iterable[bytes],
+    data_root: bytes,
+    draw: Callable[[int], Sequence[int]],
+    declares: Callable[[int, bytes], bool],
 ) -> tuple[int, list[OpenedRow]]:
     """Read an opening, checking each row's proof before the next is read. Records are not looked into.
 
@@ -125,17 +129,21 @@ def decode_opening(
         pieces: the opening's bytes, in pieces of any size.
         data_root: what the seller committed to.
         draw: the indexes to be opened, from the number of records; see :func:`drawn_rows`.
+        declares: whether the seller's commitment at submit is to so many records and these sealed pads.
 
     Returns:
         The number of records committed to, and the opened rows, ascending.
 
     Raises:
-        WireError: not an opening, cut short, followed by more, or a row that is not the one drawn.
+        WireError: not an opening, cut short, followed by more, of another number of records than the seller can
+            reveal, or a row that is not the one drawn.
     """
     reader = _Reader(pieces)
-    magic, version, records = _HEADER.unpack(reader.take(_HEADER.size))
+    magic, version, records, pads = _HEADER.unpack(reader.take(_HEADER.size))
     if magic != _MAGIC or version != _VERSION or not records:
         raise WireError(f"opened rows: not an opening of version {_VERSION}, or one of no records")
+    if not declares(records, pads):
+        raise WireError(f"opened rows: of {records} records, and the seller declared another number at submit")
     rows = []
     for index in draw(records):
         salt = reader.take(_SALT_BYTES)
