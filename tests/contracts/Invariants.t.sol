@@ -70,7 +70,7 @@ contract Market is DisputeTest {
         if (!inPhase(id, IInfluenceEscrow.Phase.Submitting) || escrow.submissionOf(id, who).submitted) return;
         uint64 truth = uint64(uint256(keccak256(abi.encode(order, seller))) % T);
         truths[id][who] = truth;
-        uint64 junk = uint64(uint256(keccak256(abi.encode("tag", order, seller))) % T);
+        uint64 junk = hasTags[id] ? uint64(uint256(keccak256(abi.encode("tag", order, seller))) % T) : 0;
         trueTags[id][who] = seller % 3 == 0 ? junk : tagFor(id, who, truth);
         submitReply(id, who, Ciphertexts.replyHash(c1Of(id), cellFor(truth)), openingOf(who));
     }
