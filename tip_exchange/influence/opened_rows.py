@@ -48,7 +48,7 @@ def row_gradients(
     """Recompute gradients as a seller does; memory holds one batch, not all rows.
 
     Rows agree with the seller's within 2·10⁻⁶ of the largest entry in float32, whatever batch size and number of
-    processes; in bfloat16 their cosine is above 0.99.
+    processes, and within 2·10⁻² in bfloat16 (docs/spot_checks.md).
 
     Args:
         folder: the buyer's model.
