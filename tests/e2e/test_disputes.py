@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from exchange import SELLERS, Exchange
-from test_kill import at_every_event, nonce
+from test_kill import after_every_sending, at_every_event, nonce
 
 from tip_exchange.chain.transactions import Journal
 from tip_exchange.cli.options import Session
@@ -24,7 +25,7 @@ from tip_exchange.roles.buyer import Offer, open_order
 from tip_exchange.roles.market import Market
 from tip_exchange.roles.respond import watch
 from tip_exchange.settlement import T
-from tip_exchange.types import BURN_ADDRESS, INVALID, NATIVE_COIN, UNAVAILABLE
+from tip_exchange.types import BURN_ADDRESS, INVALID, NATIVE_COIN, UNAVAILABLE, Phase
 
 ETHER = 10**18
 BUDGET, BOND, FEE, CHALLENGE_BOND = ETHER, ETHER // 2, ETHER // 100, ETHER // 10
@@ -381,8 +382,9 @@ KILLED: list[tuple[str, list[str]]] = [
 ]
 
 
-def test_every_step_of_a_dispute_survives_a_kill(order: Exchange) -> None:
-    """Killed at each durable event in turn, its own sending among them: nothing is sent twice."""
+@pytest.mark.parametrize("kill", [at_every_event, after_every_sending])
+def test_every_step_of_a_dispute_survives_a_kill(order: Exchange, kill: Callable[..., int]) -> None:
+    """Killed at each durable event, or with each transaction out and its receipt unknown: none is sent twice."""
     before = balances(order)
     clinic = entry(order, "clinic")["index"]
     withhold(order, "clinic")
@@ -390,7 +392,7 @@ def test_every_step_of_a_dispute_survives_a_kill(order: Exchange) -> None:
     waits = {"answer": ["1d"], "respond": [], "prove": ["1d"]}
     for role, arguments in KILLED:
         arguments = [order.order if word == "ORDER" else word for word in arguments]
-        assert at_every_event(order, role, *arguments) >= 1, arguments
+        assert kill(order, role, *arguments) >= 1, arguments
         if arguments[1] == "attest":
             assert entry(order, "clinic")["attested"] == UNAVAILABLE
         if arguments[1] == "answer":
@@ -404,9 +406,38 @@ def test_every_step_of_a_dispute_survives_a_kill(order: Exchange) -> None:
     assert nonce(order, PROBER) - sent[PROBER] == 6, "challenge, reveal, four proofs"
     audited(order)
     order.advance("30d")
-    assert at_every_event(order, "operator", "order", "settle", order.order) >= 1
+    assert kill(order, "operator", "order", "settle", order.order) >= 1
     assert show(order)["held"] == 0
     assert gained(order, before, PROBER) < -CHALLENGE_BOND
+
+
+WATCHED = {
+    Phase.ATTESTING: "attested",
+    Phase.PUBLISHING: "answered",
+    Phase.RESPONDING: "showed the key",
+    Phase.CLAIMING: "took back",
+}
+
+
+@pytest.mark.parametrize("kill", [at_every_event, after_every_sending])
+def test_a_watcher_survives_a_kill_at_every_step(order: Exchange, kill: Callable[..., int]) -> None:
+    withhold(order, "clinic")
+    order.advance("36h")
+    sent = nonce(order, "buyer")
+    for phase, transactions in zip(WATCHED, (1, 1, 2, 1), strict=True):
+        if phase == Phase.PUBLISHING:
+            order.tip("clinic", "seller", "publish", order.order)
+        if phase == Phase.RESPONDING:
+            order.advance("1d")
+            reveal(order)
+            order.tip(PROBER, "seller", "challenge", order.order)
+        if phase == Phase.CLAIMING:
+            order.advance("1d")
+        assert show(order)["phase"] == phase.name
+        assert kill(order, "buyer", "buyer", "watch", "order", "--once") >= 1
+        sent += transactions
+        assert nonce(order, "buyer") == sent, f"{phase}: {WATCHED[phase]} once"
+    audited(order)
 
 
 def test_a_probe_survives_a_kill(exchange: Exchange) -> None:
@@ -527,6 +558,10 @@ def test_a_wrong_key_fits_no_zero_block_and_the_order_is_lost(
     refused = exchange.run("buyer", "buyer", "respond", "wrong")
     assert refused.status == 1
     assert "does not decrypt its zero block to zero" in refused.err.replace("\n", " ")
+    watched = exchange.run("buyer", "buyer", "watch", "wrong", "--poll", "1s")
+    assert watched.status == 1, "a watcher does not try for ever what time does not mend"
+    assert watched.out.count("will try again") == 1
+    assert "does not decrypt its zero block to zero" in watched.err.replace("\n", " ")
     finish(exchange)
     assert gained(exchange, before, BURN_ADDRESS) == BUDGET + BOND
     assert gained(exchange, before, "clinic") > FEE - GAS

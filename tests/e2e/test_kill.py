@@ -29,6 +29,16 @@ def after_sending(exchange: Exchange, role: str, *arguments: str) -> int:
     return 1
 
 
+def after_every_sending(exchange: Exchange, role: str, *arguments: str) -> int:
+    """As :func:`after_sending`, for a command of several transactions: killed after each; how often it was killed."""
+    for killed in range(MOST_EVENTS):
+        ended = exchange.run(role, *arguments, kill_at=AFTER_SENDING)
+        if ended.status == 0:
+            return killed
+        assert ended.status == -9, ended.err
+    raise AssertionError(f"{arguments} does not come to an end")
+
+
 def nonce(exchange: Exchange, role: str) -> int:
     return int(exchange.rpc("eth_getTransactionCount", exchange.wallets[role], "latest"), 16)
 

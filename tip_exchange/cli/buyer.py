@@ -470,7 +470,8 @@ def watch(session: Session, order: str, once: bool, poll: int, compute: Compute,
     Where the order asks for rows, sellers have half of the attest window to open them; sellers that fail the check, or
     have opened nothing by then, are rejected. Missing replies are waited for until a quarter of the attest window is
     left, and are UNAVAILABLE then. A node or a storage that fails is asked again; after a kill the same command goes
-    on.
+    on. A step that the contract refuses for another reason than time is tried three times; the command then ends with
+    that error.
     """
     from tip_exchange.roles import respond as role
 

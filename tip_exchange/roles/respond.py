@@ -197,6 +197,13 @@ def _attest_in_time(
     return said if receipt else ""
 
 
+MENDED_BY_TIME = frozenset({"WrongPhase", "DrawTooEarly", "AlreadyDrawn", "IndexNotDrawn", "NothingToAnswer"})
+"""Reverts of a step that came too early, or that somebody else was faster with: the next look sees how things stand."""
+
+REFUSALS = 3
+"""Looks in a row that end in the same other revert before a watcher gives up: another node may see it otherwise."""
+
+
 def watch(
     market: Callable[[], Market],
     home: Path,
@@ -211,6 +218,10 @@ def watch(
 ) -> None:
     """Look every ``poll`` seconds until the order is closed and paid back; a node or storage that fails is asked again.
 
+    So is a contract that refuses a step for reasons of time. Any other revert (a key that does not fit, a wrong wallet)
+    is tried REFUSALS times, each through a node asked anew, and then ends the watch: somebody has to see to it before
+    the deadline, and is told nothing by a watcher that tries for ever.
+
     Args:
         market: opens the escrow and the storage; called again after a failure.
         home, account, order, progress: where, by whom, for which order.
@@ -220,9 +231,9 @@ def watch(
         compute: where and how gradients of opened rows are computed.
 
     Raises:
-        StateError, InsufficientFunds, WrongChain: what waiting does not mend.
+        StateError, InsufficientFunds, WrongChain, ContractRevert: what waiting does not mend.
     """
-    said = ""
+    said, refused = "", 0
     opened: Market | None = None
     while True:
         try:
@@ -232,6 +243,10 @@ def watch(
             raise
         except (ChainError, StorageError, IntegrityError, FolderHeld) as error:
             line, over, opened = f"will try again: {error}", False, None
+            if isinstance(error, ContractRevert) and error.error not in MENDED_BY_TIME:
+                refused = refused + 1 if line == said else 1
+                if refused == REFUSALS:
+                    raise
         else:
             line, over = seen.done and f"{seen.phase.name.capitalize()}: {seen.done}", seen.over
         if line and line != said:
