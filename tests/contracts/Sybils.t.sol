@@ -4,6 +4,7 @@ pragma solidity 0.8.37;
 import {MockWallet} from "../../contracts/mocks/MockWallet.sol";
 import {IInfluenceEscrow} from "../../contracts/interfaces/IInfluenceEscrow.sol";
 import {DisputeTest} from "./DisputeTest.sol";
+import {Signing} from "./Signing.sol";
 
 /// @dev One honest seller (index 0) among 127 addresses of one owner: what the crowd can take, and what it cannot.
 contract SybilsTest is DisputeTest {
@@ -116,35 +117,9 @@ contract SybilsTest is DisputeTest {
         uint64[] memory values = new uint64[](2);
         (values[0], values[1]) = (padded(100, openingOf(sellerOf(0)).pad), UNAVAILABLE);
         bytes32 submissions = escrow.orderOf(id).submissionsHash;
-        bytes memory signature = signAttestation(ownerKey, id, submissions, values);
+        bytes memory signature = Signing.attestation(ownerKey, address(escrow), id, submissions, values);
         vm.prank(relayer);
         escrow.attestBySignature(id, submissions, values, signature);
-    }
-
-    function signAttestation(uint256 ownerKey, bytes32 id, bytes32 submissions, uint64[] memory values)
-        private
-        view
-        returns (bytes memory)
-    {
-        bytes32 domain = keccak256(
-            abi.encode(
-                keccak256("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"),
-                keccak256("tip_exchange InfluenceEscrow"),
-                keccak256("1"),
-                block.chainid,
-                address(escrow)
-            )
-        );
-        bytes32 message = keccak256(
-            abi.encode(
-                keccak256("Attestation(bytes32 orderId,bytes32 submissions,uint64[] values)"),
-                id,
-                submissions,
-                keccak256(abi.encodePacked(values))
-            )
-        );
-        (uint8 v, bytes32 r, bytes32 s) = vm.sign(ownerKey, keccak256(abi.encodePacked(hex"1901", domain, message)));
-        return abi.encodePacked(r, s, v);
     }
 
     function answerCall(bytes32 id, address seller, uint64 value) private view returns (bytes memory) {

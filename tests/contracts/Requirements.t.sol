@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {IInfluenceEscrow} from "../../contracts/interfaces/IInfluenceEscrow.sol";
+import {DisputeTest} from "./DisputeTest.sol";
+import {Signing} from "./Signing.sol";
+
+/// @dev Requirements of single steps that no story of an order comes across: found by the trees and by mutants.
+contract RequirementsTest is DisputeTest {
+    function test_SignaturesAreHeldToTheSameRulesAsTheBuyer() public {
+        bytes32 id = openWith(keyedTerms());
+        submitTruth(id, list(1, 2));
+        rejectAs(id, sellerOf(1));
+        vm.warp(escrow.orderOf(id).submitUntil);
+        bytes32 stored = escrow.orderOf(id).submissionsHash;
+        relaySigned(
+            id,
+            keccak256("other"),
+            two(1, INVALID),
+            abi.encodeWithSelector(IInfluenceEscrow.WrongSubmissions.selector, id, keccak256("other"), stored)
+        );
+        relaySigned(
+            id, stored, new uint64[](1), abi.encodeWithSelector(IInfluenceEscrow.WrongValueCount.selector, id, 1, 2)
+        );
+        relaySigned(
+            id, stored, two(T, INVALID), abi.encodeWithSelector(IInfluenceEscrow.ValueOutOfRange.selector, id, 0, T)
+        );
+        relaySigned(
+            id, stored, two(1, 2), abi.encodeWithSelector(IInfluenceEscrow.RejectedNeedsInvalid.selector, id, 1, 2)
+        );
+        relaySigned(id, stored, two(1, INVALID), "");
+        assertPhase(id, IInfluenceEscrow.Phase.Revealing);
+    }
+
+    function test_RewardsAreForEntriesThatExist() public {
+        bytes32 id = toProving(keyedTerms(), list(9), list(1));
+        proveTruth(id, prover, 0, 9);
+        vm.warp(escrow.orderOf(id).claimFrom);
+        expectSellerError(IInfluenceEscrow.NoSubmission.selector, id, sellerOf(5));
+        escrow.claimReward(id, sellerOf(5));
+    }
+
+    function test_RewardsWaitUntilAllProofsAreIn() public {
+        bytes32 id = toProving(keyedTerms(), list(9), list(1));
+        proveTruth(id, prover, 0, 9);
+        vm.warp(escrow.orderOf(id).proveUntil - 1);
+        expectWrongPhase(id, IInfluenceEscrow.Phase.Proving, IInfluenceEscrow.Phase.Claiming);
+        escrow.claimReward(id, sellerOf(0));
+        vm.warp(escrow.orderOf(id).proveUntil);
+        escrow.claimReward(id, sellerOf(0));
+        assertEq(prover.balance, 5 ether);
+    }
+
+    function test_KeyAndProofAreLoggedAsTheyWereGiven() public {
+        bytes32 id = toChallenging(keyedTerms(), list(9), list(1));
+        vm.expectEmit(address(escrow));
+        emit IInfluenceEscrow.Challenged(id, challenger, 2 ether, block.number + 1);
+        challengeAs(id, challenger);
+        drawFor(id);
+        vm.expectEmit(address(escrow));
+        emit IInfluenceEscrow.KeyRevealed(id, key);
+        showKey(id);
+        uint64 pad = openingOf(sellerOf(0)).pad;
+        vm.expectEmit(address(escrow));
+        emit IInfluenceEscrow.ReplyProven(id, sellerOf(0), prover, padded(1, pad), padded(9, pad), 9, 900, true);
+        proveTruth(id, prover, 0, 9);
+    }
+
+    function relaySigned(bytes32 id, bytes32 submissions, uint64[] memory values, bytes memory reason) private {
+        bytes memory signature = Signing.attestation(buyerKey, address(escrow), id, submissions, values);
+        if (reason.length != 0) vm.expectRevert(reason);
+        vm.prank(relayer);
+        escrow.attestBySignature(id, submissions, values, signature);
+    }
+
+    function two(uint64 first, uint64 second) private pure returns (uint64[] memory values) {
+        values = new uint64[](2);
+        (values[0], values[1]) = (first, second);
+    }
+}

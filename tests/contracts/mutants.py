@@ -1,0 +1,329 @@
+"""Mutants of the contracts by slither's mutators, and what the Solidity tests say of each.
+
+Run by `scripts/mutants` in slither's environment. The work goes on in a copy of the checkout, compiled without
+optimizer and IR (as `scripts/coverage` does). Every verdict is appended to build/mutants.jsonl at once: a run that was
+stopped goes on where it was. A mutant is known by its file, its line with the two around it, and the change, so what
+has changed is tried anew; each verdict also says which state of all contracts it is of.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import math
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from slither import Slither
+from slither.core.declarations import Contract
+from slither.core.expressions import BinaryOperation, TupleExpression
+from slither.core.expressions.expression import Expression
+from slither.slithir.operations import Binary
+from slither.tools.mutator.mutators import all_mutators
+from slither.tools.mutator.mutators.abstract_mutator import AbstractMutator
+
+ROOT = Path(__file__).resolve().parents[2]
+COPY = ROOT / "build/mutants"
+FORGE = ROOT / "node_modules/@foundry-rs/forge-linux-amd64/bin/forge"
+FILES = (
+    "libraries/Settlement",
+    "libraries/Timeline",
+    "libraries/TermLimits",
+    "libraries/Commitments",
+    "libraries/RlweDecryption",
+    "libraries/Disputes",
+    "libraries/Orders",
+    "InfluenceEscrow",
+)
+SEED = 20261122
+KILLED, SURVIVED, INVALID = "killed", "survived", "does not compile"
+OPERATORS = {
+    "AOR": ("+", "-", "*", "/", "%"),
+    "ROR": ("<", ">", "<=", ">=", "==", "!="),
+    "LOR": ("&&", "||"),
+}
+LEFT_OUT = {"FHR", "RR"}
+"""Visibility and mutability are the compiler's business; a line that reverts is noticed wherever lines are covered."""
+SAME_WITHOUT_SIGN = {("==", "<="), ("!=", ">")}
+LONGEST = 900
+"""Seconds, many times what the tests take."""
+SLOW = "Gas|Decryption|Invariants|Lifecycle|DisputeOutcome"
+"""Suites that are asked last; gas is no behaviour, and the code size is not the shipped one's."""
+ENVIRONMENT = {
+    "FOUNDRY_CODE_SIZE_LIMIT": "200000",
+    "FOUNDRY_FUZZ_RUNS": "32",
+    "FOUNDRY_INVARIANT_RUNS": "8",
+    "FOUNDRY_INVARIANT_DEPTH": "64",
+}
+
+
+@dataclass(frozen=True, order=True)
+class Mutant:
+    """One change of one file: bytes ``start`` to ``end`` become ``new``."""
+
+    file: str
+    start: int
+    end: int
+    line: int
+    mutator: str
+    old: str
+    new: str
+
+    def applied(self, source: bytes) -> bytes:
+        return source[: self.start] + self.new.encode() + source[self.end :]
+
+    def name(self, source: bytes) -> str:
+        """Survives changes elsewhere in the file."""
+        lines = source.count(b"\n", 0, self.start), source.count(b"\n", 0, self.end)
+        around = source.splitlines()[max(lines[0] - 1, 0) : lines[1] + 2]
+        column = self.start - (source.rfind(b"\n", 0, self.start) + 1)
+        identity = (self.file, around, column, self.mutator, self.old, self.new)
+        return hashlib.sha256(repr(identity).encode()).hexdigest()[:16]
+
+
+def copy_checkout() -> None:
+    """A fresh copy with one way to compile everything and few fuzz runs; what forge has compiled stays."""
+    COPY.mkdir(parents=True, exist_ok=True)
+    for folder in ("contracts", "tests/contracts", "tests/differential", "scripts", "build/decryption"):
+        _mirror(ROOT / folder, COPY / folder)
+    if not (COPY / "node_modules").exists():
+        (COPY / "node_modules").symlink_to(ROOT / "node_modules")
+    dropped = ("additional_compiler_profiles", "compilation_restrictions", "deny ")
+    settings = (ROOT / "foundry.toml").read_text().splitlines(keepends=True)
+    _write(COPY / "foundry.toml", "".join(line for line in settings if not line.startswith(dropped)).encode())
+
+
+def _mirror(source: Path, target: Path) -> None:
+    wanted = {path.relative_to(source) for path in source.rglob("*") if path.is_file() and path.suffix != ".pyc"}
+    for path in [path for path in target.rglob("*") if path.is_file()]:
+        if path.relative_to(target) not in wanted:
+            path.unlink()
+    for relative in wanted:
+        content = (source / relative).read_bytes()
+        if relative.suffix == ".sol":
+            content = re.sub(rb".*forge-config:.*\n", b"", content)
+        _write(target / relative, content)
+        shutil.copymode(source / relative, target / relative)
+
+
+def _write(path: Path, content: bytes) -> None:
+    if not path.exists() or path.read_bytes() != content:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+def forge(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs forge in the copy; a mutant that never ends has status 124."""
+    command, settings = [str(FORGE), *arguments], os.environ | ENVIRONMENT | environment
+    try:
+        return subprocess.run(
+            command, cwd=COPY, env=settings, capture_output=True, text=True, check=False, timeout=LONGEST
+        )
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(command, 124, "[FAIL] timeout()", "")
+
+
+def mutants() -> list[Mutant]:
+    """All mutants of slither's mutators that are not equivalent on sight, each text once."""
+    built = forge("build", "contracts", "--build-info", "--out", "slither", FOUNDRY_CACHE_PATH="slither/cache")
+    if built.returncode:
+        sys.exit(f"the contracts do not compile: {built.stdout}{built.stderr}")
+    os.chdir(COPY)
+    os.environ["PATH"] = f"{FORGE.parent}:{os.environ['PATH']}"
+    compiled = Slither(".", ignore_compile=True, foundry_out_directory="slither")
+    kinds = [kind for kind in vars(all_mutators).values() if isinstance(kind, type) and kind.NAME not in LEFT_OUT]
+    found: dict[bytes, Mutant] = {}
+    for unit in compiled.compilation_units:
+        for contract in unit.contracts:
+            path = Path(contract.source_mapping.filename.absolute)
+            file = next((file for file in FILES if path == COPY / "contracts" / f"{file}.sol"), None)
+            if file is None:
+                continue
+            source = path.read_bytes()
+            for kind in kinds:
+                if kind.NAME in OPERATORS:
+                    changes = _exchanged(contract, file, kind.NAME, source)
+                else:
+                    changes = _patched(kind(unit, 0, "", "", contract, None, False, COPY, []), file)
+                for mutant in changes:
+                    text = mutant.applied(source)
+                    if text != source:
+                        found.setdefault(file.encode() + text, mutant)
+    shutil.rmtree(COPY / "slither")
+    return sorted(found.values())
+
+
+def _patched(mutator: AbstractMutator, file: str) -> Iterator[Mutant]:
+    for patches in mutator._mutate().get("patches", {}).values():
+        for patch in patches:
+            at = patch["start"], patch["end"], patch["line_number"]
+            yield Mutant(file, *at, mutator.NAME, patch["old_string"], patch["new_string"])
+
+
+def _exchanged(contract: Contract, file: str, name: str, source: bytes) -> Iterator[Mutant]:
+    """Each operator in turn by each other of its kind, where it stands.
+
+    slither's own mutators of these names split a whole statement at the operator, which garbles those that hold two.
+    Left out is what changes nothing: `<= 0` for `== 0`, and `> 0` for `!= 0`, of what has no sign.
+    """
+    for function in contract.functions_and_modifiers_declared:
+        expressions = {ir.expression for node in function.nodes for ir in node.irs if isinstance(ir, Binary)}
+        for whole in [each for each in expressions if each is not None]:
+            for expression in _binary(whole):
+                left, right = expression.expression_left.source_mapping, expression.expression_right.source_mapping
+                start, end, operator = left.start + left.length, right.start, str(expression.type)
+                old = source[start:end].decode()
+                if operator not in OPERATORS[name] or old.strip(" \n()") != operator:
+                    continue
+                zero = source[end : right.start + right.length] == b"0"
+                for other in OPERATORS[name]:
+                    if other != operator and not (zero and (operator, other) in SAME_WITHOUT_SIGN):
+                        yield Mutant(file, start, end, left.lines[-1], name, old, old.replace(operator, other))
+
+
+def _binary(expression: Expression) -> Iterator[BinaryOperation]:
+    if isinstance(expression, BinaryOperation):
+        yield expression
+        yield from _binary(expression.expression_left)
+        yield from _binary(expression.expression_right)
+    elif isinstance(expression, TupleExpression):
+        for each in expression.expressions:
+            yield from _binary(each)
+
+
+def in_even_order(all_mutants: list[Mutant]) -> Iterator[Mutant]:
+    """Shuffled by a fixed seed, so that wherever a run stops it has tried about the same share of every file."""
+    by_file: dict[str, list[Mutant]] = {}
+    for mutant in all_mutants:
+        by_file.setdefault(mutant.file, []).append(mutant)
+    placed = []
+    for file, members in by_file.items():
+        random.Random(f"{SEED} {file}").shuffle(members)
+        placed += [((place + 0.5) / len(members), mutant) for place, mutant in enumerate(members)]
+    return (mutant for _, mutant in sorted(placed))
+
+
+def verdict_on(mutant: Mutant) -> tuple[str, str]:
+    """The verdict, and the first test that failed."""
+    path = COPY / "contracts" / f"{mutant.file}.sol"
+    source = path.read_bytes()
+    path.write_bytes(mutant.applied(source))
+    try:
+        decrypts = mutant.file in ("libraries/RlweDecryption", "libraries/Commitments")
+        never = ["--no-match-test", "test_RuntimeCodeFits"]
+        asked_first = ["--match-contract", "Decryption"] if decrypts else ["--no-match-contract", SLOW]
+        asked_last = (
+            ["--no-match-contract", "GasTest"] if decrypts else ["--no-match-contract", "GasTest|DecryptionTest"]
+        )
+        for selection in (asked_first, asked_last):
+            ended = forge("test", "--fail-fast", *never, *selection)
+            if "Compiler run failed" in ended.stdout + ended.stderr:
+                return INVALID, ""
+            if ended.returncode:
+                failed = re.search(r"\[FAIL[^\n]*?\] (\w+)\(", ended.stdout)
+                return KILLED, failed[1] if failed else "setUp"
+        return SURVIVED, ""
+    finally:
+        path.write_bytes(source)
+
+
+def wilson(killed: int, tried: int) -> tuple[float, float]:
+    """95 % interval of a share."""
+    if not tried:
+        return 0.0, 1.0
+    z, share = 1.96, killed / tried
+    middle, spread = share + z * z / (2 * tried), z * math.sqrt(share * (1 - share) / tried + z * z / (4 * tried**2))
+    return (middle - spread) / (1 + z * z / tried), (middle + spread) / (1 + z * z / tried)
+
+
+def summary(
+    all_mutants: list[Mutant], sources: dict[str, bytes], verdicts: dict[str, dict[str, object]]
+) -> dict[str, object]:
+    """Counts by file, and the survivors."""
+    rows: dict[str, dict[str, int]] = {}
+    survivors = []
+    for mutant in all_mutants:
+        row = rows.setdefault(mutant.file, {"generated": 0, KILLED: 0, SURVIVED: 0, INVALID: 0})
+        row["generated"] += 1
+        verdict = verdicts.get(mutant.name(sources[mutant.file]))
+        if verdict:
+            row[str(verdict["verdict"])] += 1
+            if verdict["verdict"] == SURVIVED:
+                survivors.append(asdict(mutant) | {"contracts": verdict["contracts"]})
+    killed = sum(row[KILLED] for row in rows.values())
+    tried = killed + len(survivors)
+    done = tried + sum(row[INVALID] for row in rows.values())
+    return {
+        "files": rows,
+        "generated": len(all_mutants),
+        "sampled": done / len(all_mutants),
+        "seed": SEED,
+        "valid": tried,
+        "killed": killed,
+        "share": killed / tried if tried else 0.0,
+        "wilson95": wilson(killed, tried),
+        "survivors": survivors,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="scripts/mutants", description=__doc__.split("\n")[0])
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write counts and survivors here")
+    parser.add_argument("--at-most", type=int, metavar="N", help="try no more than N further mutants")
+    parser.add_argument("--file", action="append", choices=FILES, help="only mutants of this file (repeatable)")
+    parser.add_argument("--survivors", action="store_true", help="try the survivors again, after tests were added")
+    options = parser.parse_args()
+
+    copy_checkout()
+    sources = {file: (COPY / "contracts" / f"{file}.sol").read_bytes() for file in FILES}
+    state = hashlib.sha256(b"".join(sources.values())).hexdigest()[:16]
+    everything = mutants()
+    log = ROOT / "build/mutants.jsonl"
+    verdicts: dict[str, dict[str, object]] = {}
+    if log.exists():
+        verdicts = {row["name"]: row for row in map(json.loads, log.read_text().splitlines())}
+
+    print("compiles and passes unchanged?", flush=True)
+    unchanged = forge("test", "--no-match-contract", "GasTest", "--no-match-test", "test_RuntimeCodeFits")
+    if unchanged.returncode:
+        sys.exit(f"the tests fail without a mutation:\n{unchanged.stdout[-3000:]}{unchanged.stderr}")
+    left = options.at_most
+    for mutant in in_even_order(everything):
+        name = mutant.name(sources[mutant.file])
+        known = verdicts.get(name)
+        if options.survivors != (known is not None and known["verdict"] == SURVIVED) and (known or options.survivors):
+            continue
+        if options.file and mutant.file not in options.file:
+            continue
+        if left == 0:
+            break
+        left = None if left is None else left - 1
+        verdict, test = verdict_on(mutant)
+        verdicts[name] = {"name": name, "verdict": verdict, "test": test, "contracts": state, **asdict(mutant)}
+        with log.open("a") as lines:
+            lines.write(json.dumps(verdicts[name]) + "\n")
+        print(
+            f"{verdict:16} {mutant.file}:{mutant.line} {mutant.mutator} {mutant.old!r} -> {mutant.new!r} {test}",
+            flush=True,
+        )
+
+    result = summary(everything, sources, verdicts) | {"contracts": state}
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=2) + "\n")
+    low, high = result["wilson95"]  # type: ignore[misc]
+    print(
+        f"{result['killed']} of {result['valid']} mutants killed, {result['share']:.1%} "
+        f"(95 %: {low:.1%} to {high:.1%}); {result['sampled']:.1%} of {result['generated']} tried, seed {SEED}"
+    )
+
+
+if __name__ == "__main__":
+    main()

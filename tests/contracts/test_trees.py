@@ -1,0 +1,81 @@
+"""The trees of the escrow's entry points are complete, and every leaf is a test that exists."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+INTERFACE = HERE.parents[1] / "contracts/interfaces/IInfluenceEscrow.sol"
+TREES = sorted((HERE / "trees").glob("*.tree"))
+_FUNCTION = re.compile(r"((?:    ///[^\n]*\n)+)    function (\w+)\(([^;]*);")
+
+
+def entry_points() -> dict[str, str]:
+    """Documentation of each function that changes something, by name."""
+    found = _FUNCTION.findall(INTERFACE.read_text())
+    return {name: re.sub(r"\s*\n\s*///\s*", " ", text) for text, name, rest in found if " view" not in rest}
+
+
+def declared_reverts(name: str) -> set[str]:
+    """Errors that the interface says the function reverts with."""
+    entries = entry_points()
+    sentence = re.search(r"Reverts with ((?:\w+, )*\w+)\.", entries[name])
+    if sentence:
+        return set(sentence[1].split(", "))
+    as_other = re.search(r"Reverts as `(\w+)` does, with (\w+) instead of (\w+)\.", entries[name])
+    assert as_other, f"the interface does not say with what {name} reverts"
+    return declared_reverts(as_other[1]) - {as_other[3]} | {as_other[2]}
+
+
+def nodes(tree: Path) -> list[tuple[int, str]]:
+    """Depth and text of every line below the root."""
+    return [(line.index("── ") // 4, line.split("── ", 1)[1]) for line in tree.read_text().splitlines()[1:]]
+
+
+def test_every_entry_point_has_a_tree() -> None:
+    assert {tree.stem for tree in TREES} == set(entry_points())
+    for tree in TREES:
+        assert tree.read_text().splitlines()[0] == tree.stem
+
+
+@pytest.mark.parametrize("tree", TREES, ids=lambda tree: tree.stem)
+def test_every_leaf_is_a_test(tree: Path) -> None:
+    tests = set(re.findall(r"function ((?:test|invariant)\w+)\(", "".join(p.read_text() for p in HERE.glob("*.t.sol"))))
+    listed = nodes(tree)
+    for (depth, text), (following, _) in zip(listed, [*listed[1:], (0, "")], strict=True):
+        if following <= depth:
+            assert text in tests, f"{tree.name}: there is no test {text}"
+        else:
+            assert text.startswith(("when ", "it ")), f"{tree.name}: {text} is neither a state nor a requirement"
+
+
+@pytest.mark.parametrize("tree", TREES, ids=lambda tree: tree.stem)
+def test_a_tree_holds_the_reverts_of_the_interface_and_no_other(tree: Path) -> None:
+    listed = {text.removeprefix("it reverts with ") for _, text in nodes(tree) if text.startswith("it reverts with ")}
+    assert listed == declared_reverts(tree.stem)
+
+
+@pytest.mark.parametrize("tree", TREES, ids=lambda tree: tree.stem)
+def test_a_revert_is_expected_by_a_test_that_names_it(tree: Path) -> None:
+    """By the test itself, or by a function of its file that it calls for it."""
+    sources = [path.read_text() for path in HERE.glob("*.t.sol")] + [(HERE / "EscrowTest.sol").read_text()]
+    listed = nodes(tree)
+    for place, (depth, text) in enumerate(listed):
+        if not text.startswith("it reverts with "):
+            continue
+        error = text.removeprefix("it reverts with ")
+        for below, test in listed[place + 1 :]:
+            if below <= depth:
+                break
+            assert any(_names(source, test, error) for source in sources), f"{test} does not expect {error}"
+
+
+def _names(source: str, test: str, error: str) -> bool:
+    bodies = dict(re.findall(r"\n    function (\w+)\((.*?\n    )}", source, re.DOTALL))
+    if test not in bodies:
+        return False
+    called = [body for name, body in bodies.items() if f"{name}(" in bodies[test]]
+    return any(error in body for body in [bodies[test], *called])

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {Test} from "forge-std/Test.sol";
+import {RlweDecryption} from "../../contracts/libraries/RlweDecryption.sol";
+import {Settlement} from "../../contracts/libraries/Settlement.sol";
+
+/// @dev Laws of the arithmetic for every input, shown by halmos. What multiplies two unknowns is beyond its solvers:
+/// that weights are bounded and payouts never exceed the budget is fuzzed (tests/contracts/Settlement.t.sol).
+contract SettlementProofs is Test {
+    int64 private constant HALF = int64(Settlement.T / 2);
+
+    function check_OpenedValuesAreCentred(uint64 attested, uint64 pad) public pure {
+        vm.assume(pad < Settlement.T);
+        int64 value = Settlement.openedValue(attested, pad);
+        assert(value >= -HALF && value <= HALF);
+    }
+
+    function check_OpenedValuesAreWhatWasAttestedLessThePad(uint64 attested, uint64 pad) public pure {
+        vm.assume(pad < Settlement.T && attested < Settlement.T);
+        int256 sum = int256(Settlement.openedValue(attested, pad)) + int256(uint256(pad)) - int256(uint256(attested));
+        assert(sum == 0 || sum == int256(uint256(Settlement.T)) || sum == -int256(uint256(Settlement.T)));
+    }
+
+    function check_WhatIsNoNumberOpensToNothing(uint64 attested, uint64 pad) public pure {
+        vm.assume(attested >= Settlement.T && pad < Settlement.T);
+        assert(Settlement.openedValue(attested, pad) == 0);
+    }
+
+    function check_HarmfulValuesAndTooFewRecordsWeighNothing(
+        int64 value,
+        uint32 records,
+        uint64 valueCap,
+        uint32 recordsCap,
+        uint32 minRecords
+    ) public pure {
+        vm.assume(value <= 0 || records < minRecords);
+        assert(Settlement.weight(value, records, valueCap, recordsCap, minRecords) == 0);
+    }
+
+    function check_NoWeightIsPaidNothing(uint128 budget, uint256 weight) public pure {
+        assert(Settlement.payoutDown(budget, weight, 0) == 0);
+    }
+
+    function check_PhasesAreSmallUpToTheErrorBound(uint256 phase) public pure {
+        vm.assume(phase < RlweDecryption.Q0);
+        uint256 distance = phase < RlweDecryption.Q0 - phase ? phase : RlweDecryption.Q0 - phase;
+        assert(RlweDecryption.isSmall(phase) == (distance <= 21));
+        assert(!RlweDecryption.isSmall(RlweDecryption.NO_PHASE));
+    }
+}
