@@ -150,6 +150,7 @@ contract DecryptionTest is Test {
     }
 
     /// forge-config: default.fuzz.runs = 10000
+    /// forge-config: deep.fuzz.runs = 100000
     function testFuzz_PhasesAreSmallUpToTheErrorBound(uint256 seed) public pure {
         uint256 phase_ = seed % 3 == 0 ? seed % 64 : seed % 3 == 1 ? Q0 - 64 + seed % 64 : seed % Q0;
         assertEq(RlweDecryption.isSmall(phase_), phase_ <= 21 || phase_ + 21 >= Q0);

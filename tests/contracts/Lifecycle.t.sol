@@ -21,6 +21,7 @@ contract LifecycleTest is EscrowTest {
 
     uint256 private entropy;
 
+    /// forge-config: deep.fuzz.runs = 20000
     function testFuzz_EveryOrderPaysOutItsDepositExactly(uint256 seed) public {
         entropy = seed;
         IInfluenceEscrow.Terms memory terms = randomTerms();
@@ -62,6 +63,7 @@ contract LifecycleTest is EscrowTest {
         assertEq(escrow.orderOf(id).held, 0);
     }
 
+    /// forge-config: deep.fuzz.runs = 20000
     function testFuzz_PaymentsDoNotDependOnTheOrderOfRevealsAndClaims(uint256 seed) public {
         entropy = seed;
         IInfluenceEscrow.Terms memory terms = randomTerms();

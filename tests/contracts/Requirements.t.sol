@@ -66,6 +66,79 @@ contract RequirementsTest is DisputeTest {
         proveTruth(id, prover, 0, 9);
     }
 
+    /// forge-config: default.fuzz.runs = 64
+    /// forge-config: deep.fuzz.runs = 2000
+    function testFuzz_StrangersDoNothingThatIsTheBuyers(address stranger) public {
+        vm.assume(stranger != buyer);
+        IInfluenceEscrow.Terms memory terms = keyedTerms();
+        vm.deal(stranger, depositOf(terms));
+        vm.expectRevert(abi.encodeWithSelector(IInfluenceEscrow.WrongBuyer.selector, buyer, stranger));
+        vm.prank(stranger);
+        escrow.open{value: depositOf(terms)}(terms, 0);
+        bytes32 id = openWith(terms);
+        submitTruth(id, list(1, 2));
+        bytes memory refused = abi.encodeWithSelector(IInfluenceEscrow.NotBuyer.selector, id, stranger, buyer);
+        vm.expectRevert(refused);
+        vm.prank(stranger);
+        escrow.reject(id, sellerOf(0));
+        vm.warp(escrow.orderOf(id).submitUntil);
+        bytes32 submissions = escrow.orderOf(id).submissionsHash;
+        vm.expectRevert(refused);
+        vm.prank(stranger);
+        escrow.attest(id, submissions, two(1, UNAVAILABLE));
+        attestRaw(id, two(1, UNAVAILABLE));
+        escrow.publishReply(id, sellerOf(1), c1, replyOf(sellerOf(1), 2));
+        vm.expectRevert(refused);
+        vm.prank(stranger);
+        escrow.answerReply(id, sellerOf(1), 7);
+    }
+
+    /// @dev Hashes on both sides of the committed ones.
+    /// forge-config: default.fuzz.runs = 64
+    /// forge-config: deep.fuzz.runs = 2000
+    function testFuzz_OnlyWhatWasCommittedIsTaken(bytes32 other, bytes7 cell) public {
+        bytes32 id = openWith(keyedTerms());
+        submitTruth(id, list(1, 2));
+        vm.warp(escrow.orderOf(id).submitUntil);
+        bytes32 submissions = escrow.orderOf(id).submissionsHash;
+        vm.assume(other != submissions && cell != replyOf(sellerOf(1), 2));
+        vm.expectRevert(abi.encodeWithSelector(IInfluenceEscrow.WrongSubmissions.selector, id, other, submissions));
+        vm.prank(buyer);
+        escrow.attest(id, other, two(1, UNAVAILABLE));
+        attestRaw(id, two(padded(1, openingOf(sellerOf(0)).pad), UNAVAILABLE));
+        vm.expectPartialRevert(IInfluenceEscrow.WrongReply.selector);
+        escrow.publishReply(id, sellerOf(1), c1, cell);
+        vm.warp(escrow.orderOf(id).publishUntil);
+        vm.warp(escrow.orderOf(id).revealUntil);
+        challengeAs(id, challenger);
+        drawFor(id);
+        vm.expectPartialRevert(IInfluenceEscrow.WrongKey.selector);
+        escrow.revealKey(id, abi.encode(other), a, zeroCell, zeroProof);
+        vm.expectPartialRevert(IInfluenceEscrow.WrongZeroBlock.selector);
+        escrow.revealKey(id, key, abi.encode(other), zeroCell, zeroProof);
+        vm.expectPartialRevert(IInfluenceEscrow.WrongZeroBlock.selector);
+        escrow.revealKey(id, key, a, zeroCell, new bytes32[](14));
+    }
+
+    function test_CountsAndSetsAreExact() public {
+        IInfluenceEscrow.Terms memory terms = keyedTerms();
+        for (uint8 set = 0; set < 3; set += 2) {
+            terms.parameterSet = set;
+            vm.expectRevert(abi.encodeWithSelector(IInfluenceEscrow.UnknownParameterSet.selector, set));
+            vm.prank(buyer);
+            escrow.open{value: depositOf(terms)}(terms, 0);
+        }
+        bytes32 id = openWith(keyedTerms());
+        submitTruth(id, list(1, 2));
+        vm.warp(escrow.orderOf(id).submitUntil);
+        bytes32 submissions = escrow.orderOf(id).submissionsHash;
+        for (uint256 count = 1; count < 4; count += 2) {
+            vm.expectRevert(abi.encodeWithSelector(IInfluenceEscrow.WrongValueCount.selector, id, count, 2));
+            vm.prank(buyer);
+            escrow.attest(id, submissions, new uint64[](count));
+        }
+    }
+
     function relaySigned(bytes32 id, bytes32 submissions, uint64[] memory values, bytes memory reason) private {
         bytes memory signature = Signing.attestation(buyerKey, address(escrow), id, submissions, values);
         if (reason.length != 0) vm.expectRevert(reason);

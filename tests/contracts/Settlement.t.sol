@@ -9,6 +9,7 @@ contract SettlementTest is Test {
     int256 private constant T = 2 ** 36 - 243;
 
     /// forge-config: default.fuzz.runs = 10000
+    /// forge-config: deep.fuzz.runs = 100000
     function testFuzz_APadHidesAndReturnsEveryValue(int64 value, uint64 pad) public pure {
         value = int64(bound(value, -T / 2, T / 2));
         pad = uint64(pad % uint64(uint256(T)));
@@ -18,12 +19,14 @@ contract SettlementTest is Test {
     }
 
     /// forge-config: default.fuzz.runs = 10000
+    /// forge-config: deep.fuzz.runs = 100000
     function testFuzz_WhatIsNoNumberOpensToNothing(uint64 attested, uint64 pad) public pure {
         attested = uint64(bound(attested, uint256(T), type(uint64).max));
         assertEq(Settlement.openedValue(attested, uint64(pad % uint64(uint256(T)))), 0);
     }
 
     /// forge-config: default.fuzz.runs = 10000
+    /// forge-config: deep.fuzz.runs = 100000
     function testFuzz_PayoutsNeverExceedTheBudget(uint128 budget, uint72[4] memory weights) public pure {
         uint256 total = uint256(weights[0]) + weights[1] + weights[2] + weights[3];
         uint256 paid = 0;
@@ -36,6 +39,7 @@ contract SettlementTest is Test {
     }
 
     /// forge-config: default.fuzz.runs = 10000
+    /// forge-config: deep.fuzz.runs = 100000
     function testFuzz_WeightsGrowWithValueAndRecordsUpToTheirCaps(
         int64 value,
         uint32 records,

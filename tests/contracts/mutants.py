@@ -33,15 +33,8 @@ from slither.tools.mutator.mutators.abstract_mutator import AbstractMutator
 ROOT = Path(__file__).resolve().parents[2]
 COPY = ROOT / "build/mutants"
 FORGE = ROOT / "node_modules/@foundry-rs/forge-linux-amd64/bin/forge"
-FILES = (
-    "libraries/Settlement",
-    "libraries/Timeline",
-    "libraries/TermLimits",
-    "libraries/Commitments",
-    "libraries/RlweDecryption",
-    "libraries/Disputes",
-    "libraries/Orders",
-    "InfluenceEscrow",
+FILES = tuple(
+    sorted(f"libraries/{path.stem}" for path in (ROOT / "contracts/libraries").glob("*.sol")) + ["InfluenceEscrow"]
 )
 SEED = 20261122
 KILLED, SURVIVED, INVALID = "killed", "survived", "does not compile"

@@ -1,4 +1,4 @@
-"""The trees of the escrow's entry points are complete, and every leaf is a test that exists."""
+"""The trees of the escrow's entry points are complete; every leaf, and every invariant's, is a test that exists."""
 
 from __future__ import annotations
 
@@ -71,6 +71,19 @@ def test_a_revert_is_expected_by_a_test_that_names_it(tree: Path) -> None:
             if below <= depth:
                 break
             assert any(_names(source, test, error) for source in sources), f"{test} does not expect {error}"
+
+
+def test_every_invariant_is_checked_by_a_test_that_exists() -> None:
+    text = (HERE.parents[1] / "docs/invariants.md").read_text()
+    sources = [*HERE.glob("*.t.sol"), *(HERE.parent / "symbolic").glob("*.t.sol")]
+    defined = set(re.findall(r"(?:function|contract) (\w+)", "".join(path.read_text() for path in sources)))
+    rows = re.findall(r"^\| \d+ \|.*\| (.+) \|$", text, re.MULTILINE)
+    assert len(rows) >= 28
+    for row in rows:
+        names = re.findall(r"`([^`]+)`", row)
+        assert names
+        for name in names:
+            assert name in defined or (HERE.parents[1] / name).exists(), f"docs/invariants.md: there is no {name}"
 
 
 def _names(source: str, test: str, error: str) -> bool:
