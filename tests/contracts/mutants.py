@@ -1,9 +1,13 @@
 """Mutants of the contracts by slither's mutators, and what the Solidity tests say of each.
 
 Run by `scripts/mutants` in slither's environment. The work goes on in a copy of the checkout, compiled without
-optimizer and IR (as `scripts/coverage` does). Every verdict is appended to build/mutants.jsonl at once: a run that was
-stopped goes on where it was. A mutant is known by its file, its line with the two around it, and the change, so what
-has changed is tried anew; each verdict also says which state of all contracts it is of.
+optimizer and IR (as `scripts/coverage` does). A mutant is compiled by a compiler that is kept warm, into the artifact
+that the tests deploy; tests that compile a library into themselves are asked last, and see the mutated source. A mutant
+that no test notices, and that compiles to the shipped bytecode, is none.
+
+Every verdict is appended to build/mutants.jsonl at once: a run that was stopped goes on where it was. A mutant is known
+by its file, its line with the two around it, and the change, so what has changed is tried anew; each verdict also says
+which state of all contracts it is of.
 """
 
 from __future__ import annotations
@@ -33,11 +37,9 @@ from slither.tools.mutator.mutators.abstract_mutator import AbstractMutator
 ROOT = Path(__file__).resolve().parents[2]
 COPY = ROOT / "build/mutants"
 FORGE = ROOT / "node_modules/@foundry-rs/forge-linux-amd64/bin/forge"
-FILES = tuple(
-    sorted(f"libraries/{path.stem}" for path in (ROOT / "contracts/libraries").glob("*.sol")) + ["InfluenceEscrow"]
-)
+FILES = (*sorted(f"libraries/{path.stem}" for path in (ROOT / "contracts/libraries").glob("*.sol")), "InfluenceEscrow")
 SEED = 20261122
-KILLED, SURVIVED, INVALID = "killed", "survived", "does not compile"
+KILLED, SURVIVED, INVALID, EQUIVALENT = "killed", "survived", "does not compile", "same bytecode"
 OPERATORS = {
     "AOR": ("+", "-", "*", "/", "%"),
     "ROR": ("<", ">", "<=", ">=", "==", "!="),
@@ -48,8 +50,13 @@ LEFT_OUT = {"FHR", "RR"}
 SAME_WITHOUT_SIGN = {("==", "<="), ("!=", ">")}
 LONGEST = 900
 """Seconds, many times what the tests take."""
-SLOW = "Gas|Decryption|Invariants|Lifecycle|DisputeOutcome"
-"""Suites that are asked last; gas is no behaviour, and the code size is not the shipped one's."""
+IN_THEMSELVES = "SettlementTest|DecryptionTest|DifferentialTest"
+"""Suites that compile libraries into themselves."""
+LIBRARIES_IN_TESTS = ("libraries/Settlement", "libraries/RlweDecryption", "libraries/Commitments")
+SLOW = "InvariantsTest|LifecycleTest|DisputeOutcomeTest|SybilsTest|RequirementsTest"
+"""Suites that are asked after the others."""
+NEVER = "test_RuntimeCodeFits|test_Gas"
+"""Gas is no behaviour, and the code is not of the shipped size."""
 ENVIRONMENT = {
     "FOUNDRY_CODE_SIZE_LIMIT": "200000",
     "FOUNDRY_FUZZ_RUNS": "32",
@@ -204,28 +211,90 @@ def in_even_order(all_mutants: list[Mutant]) -> Iterator[Mutant]:
     return (mutant for _, mutant in sorted(placed))
 
 
-def verdict_on(mutant: Mutant) -> tuple[str, str]:
-    """The verdict, and the first test that failed."""
-    path = COPY / "contracts" / f"{mutant.file}.sol"
-    source = path.read_bytes()
-    path.write_bytes(mutant.applied(source))
-    try:
-        decrypts = mutant.file in ("libraries/RlweDecryption", "libraries/Commitments")
-        never = ["--no-match-test", "test_RuntimeCodeFits"]
-        asked_first = ["--match-contract", "Decryption"] if decrypts else ["--no-match-contract", SLOW]
-        asked_last = (
-            ["--no-match-contract", "GasTest"] if decrypts else ["--no-match-contract", "GasTest|DecryptionTest"]
+class Compiler:
+    """The escrow's bytecode from sources, by one compiler process kept warm."""
+
+    def __init__(self) -> None:
+        self._sources: dict[str, dict[str, str]] = {}
+        waiting = ["contracts/InfluenceEscrow.sol"]
+        while waiting:
+            path = waiting.pop()
+            if path not in self._sources:
+                self._sources[path] = {"content": (COPY / path).read_text()}
+                for name in re.findall(r"import[^\"]*\"([^\"]+)\"", self._sources[path]["content"]):
+                    near = os.path.normpath(Path(path).parent / name) if name.startswith(".") else name
+                    waiting.append(near.replace("@openzeppelin/", "node_modules/@openzeppelin/", 1))
+        self._process = subprocess.Popen(
+            ["node", str(ROOT / "scripts/solc"), "--serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        for selection in (asked_first, asked_last):
-            ended = forge("test", "--fail-fast", *never, *selection)
-            if "Compiler run failed" in ended.stdout + ended.stderr:
-                return INVALID, ""
-            if ended.returncode:
-                failed = re.search(r"\[FAIL[^\n]*?\] (\w+)\(", ended.stdout)
-                return KILLED, failed[1] if failed else "setUp"
-        return SURVIVED, ""
-    finally:
-        path.write_bytes(source)
+
+    def bytecode(self, file: str, source: bytes, shipped: bool = False) -> str | None:
+        """Creation code with this source in place of the file's, as shipped or plain; None if it does not compile."""
+        assert self._process.stdin
+        assert self._process.stdout
+        contract = "contracts/InfluenceEscrow.sol"
+        settings = {
+            "remappings": ["@openzeppelin/contracts/=node_modules/@openzeppelin/contracts/"],
+            "evmVersion": "cancun",
+            "optimizer": {"enabled": shipped, "runs": 200},
+            "viaIR": shipped,
+            "metadata": {"bytecodeHash": "none"},
+            "outputSelection": {contract: {"InfluenceEscrow": ["evm.bytecode.object"]}},
+        }
+        sources = self._sources | {f"contracts/{file}.sol": {"content": source.decode()}}
+        request = {"language": "Solidity", "sources": sources, "settings": settings}
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        compiled = json.loads(self._process.stdout.readline())
+        if any(problem["severity"] == "error" for problem in compiled.get("errors", [])):
+            return None
+        return str(compiled["contracts"][contract]["InfluenceEscrow"]["evm"]["bytecode"]["object"])
+
+
+class Judge:
+    """Asks the tests about mutants; the copy has been built unchanged."""
+
+    def __init__(self) -> None:
+        self._compiler = Compiler()
+        self._artifact = COPY / "out/InfluenceEscrow.sol/InfluenceEscrow.json"
+        self._unchanged = self._artifact.read_text()
+
+    def verdict_on(self, mutant: Mutant, source: bytes) -> tuple[str, str]:
+        """The verdict, and the first test that failed."""
+        mutated = mutant.applied(source)
+        code = self._compiler.bytecode(mutant.file, mutated)
+        if code is None:
+            return INVALID, ""
+        try:
+            artifact = json.loads(self._unchanged)
+            artifact["bytecode"]["object"] = "0x" + code
+            self._artifact.write_text(json.dumps(artifact))
+            failed = _failing("--no-match-contract", SLOW) or _failing("--match-contract", SLOW)
+        finally:
+            self._artifact.write_text(self._unchanged)
+        if failed:
+            return KILLED, failed
+        shipped = [self._compiler.bytecode(mutant.file, text, shipped=True) for text in (source, mutated)]
+        if shipped[0] == shipped[1]:
+            return EQUIVALENT, ""
+        if mutant.file in LIBRARIES_IN_TESTS:
+            path = COPY / "contracts" / f"{mutant.file}.sol"
+            path.write_bytes(mutated)
+            try:
+                failed = _failing("--match-contract", IN_THEMSELVES)
+            finally:
+                path.write_bytes(source)
+                forge("build")
+        return (KILLED, failed) if failed else (SURVIVED, "")
+
+
+def _failing(*selection: str) -> str:
+    """Name of a test that fails, "" if none does."""
+    ended = forge("test", "--fail-fast", "--no-match-test", NEVER, *selection)
+    if not ended.returncode:
+        return ""
+    failed = re.search(r"\[FAIL[^\n]*?\] (\w+)\(", ended.stdout)
+    return failed[1] if failed else "setUp"
 
 
 def wilson(killed: int, tried: int) -> tuple[float, float]:
@@ -244,7 +313,7 @@ def summary(
     rows: dict[str, dict[str, int]] = {}
     survivors = []
     for mutant in all_mutants:
-        row = rows.setdefault(mutant.file, {"generated": 0, KILLED: 0, SURVIVED: 0, INVALID: 0})
+        row = rows.setdefault(mutant.file, {"generated": 0, KILLED: 0, SURVIVED: 0, EQUIVALENT: 0, INVALID: 0})
         row["generated"] += 1
         verdict = verdicts.get(mutant.name(sources[mutant.file]))
         if verdict:
@@ -253,7 +322,7 @@ def summary(
                 survivors.append(asdict(mutant) | {"contracts": verdict["contracts"]})
     killed = sum(row[KILLED] for row in rows.values())
     tried = killed + len(survivors)
-    done = tried + sum(row[INVALID] for row in rows.values())
+    done = tried + sum(row[INVALID] + row[EQUIVALENT] for row in rows.values())
     return {
         "files": rows,
         "generated": len(all_mutants),
@@ -285,9 +354,10 @@ def main() -> None:
         verdicts = {row["name"]: row for row in map(json.loads, log.read_text().splitlines())}
 
     print("compiles and passes unchanged?", flush=True)
-    unchanged = forge("test", "--no-match-contract", "GasTest", "--no-match-test", "test_RuntimeCodeFits")
+    unchanged = forge("test", "--no-match-test", NEVER)
     if unchanged.returncode:
         sys.exit(f"the tests fail without a mutation:\n{unchanged.stdout[-3000:]}{unchanged.stderr}")
+    judge = Judge()
     left = options.at_most
     for mutant in in_even_order(everything):
         name = mutant.name(sources[mutant.file])
@@ -299,7 +369,7 @@ def main() -> None:
         if left == 0:
             break
         left = None if left is None else left - 1
-        verdict, test = verdict_on(mutant)
+        verdict, test = judge.verdict_on(mutant, sources[mutant.file])
         verdicts[name] = {"name": name, "verdict": verdict, "test": test, "contracts": state, **asdict(mutant)}
         with log.open("a") as lines:
             lines.write(json.dumps(verdicts[name]) + "\n")
