@@ -32,6 +32,32 @@ contract RequirementsTest is DisputeTest {
         assertPhase(id, IInfluenceEscrow.Phase.Revealing);
     }
 
+    function test_SignaturesCoverTagsAndTheirSecret() public {
+        bytes32 id = openWith(tagged(keyedTerms()));
+        submitTruth(id, list(1, 2));
+        vm.warp(escrow.orderOf(id).submitUntil);
+        uint64[] memory values = two(padded(1, openingOf(sellerOf(0)).pad), padded(2, openingOf(sellerOf(1)).pad));
+        uint64[] memory tags = two(tagFor(id, sellerOf(0), values[0]), tagFor(id, sellerOf(1), values[1]));
+        bytes memory forged = signTagged(id, values, two(tags[0], tags[1] ^ 1), TAG_SECRET);
+        expectOtherSignature(id, values, tags, TAG_SECRET, forged);
+        forged = signTagged(id, values, tags, keccak256("other"));
+        expectOtherSignature(id, values, tags, TAG_SECRET, forged);
+
+        bytes32 stored = escrow.orderOf(id).tagKeyHash;
+        bytes32 given = keccak256(abi.encode(keccak256("other")));
+        vm.expectRevert(abi.encodeWithSelector(IInfluenceEscrow.WrongTagSecret.selector, id, given, stored));
+        this.relayTagged(id, values, tags, keccak256("other"), forged);
+        bytes memory signature = signTagged(id, values, new uint64[](1), TAG_SECRET);
+        vm.expectRevert(abi.encodeWithSelector(IInfluenceEscrow.WrongTagCount.selector, id, 1, 2));
+        this.relayTagged(id, values, new uint64[](1), TAG_SECRET, signature);
+        signature = signTagged(id, values, two(0, T), TAG_SECRET);
+        vm.expectRevert(abi.encodeWithSelector(IInfluenceEscrow.TagOutOfRange.selector, id, 1, T));
+        this.relayTagged(id, values, two(0, T), TAG_SECRET, signature);
+        this.relayTagged(id, values, tags, TAG_SECRET, signTagged(id, values, tags, TAG_SECRET));
+        revealAs(id, sellerOf(0));
+        assertEq(escrow.submissionOf(id, sellerOf(0)).value, 1);
+    }
+
     function test_RewardsAreForEntriesThatExist() public {
         bytes32 id = toProving(keyedTerms(), list(9), list(1));
         proveTruth(id, prover, 0, 9);
@@ -85,12 +111,12 @@ contract RequirementsTest is DisputeTest {
         bytes32 submissions = escrow.orderOf(id).submissionsHash;
         vm.expectRevert(refused);
         vm.prank(stranger);
-        escrow.attest(id, submissions, two(1, UNAVAILABLE));
+        escrow.attest(id, submissions, two(1, UNAVAILABLE), noTags, 0);
         attestRaw(id, two(1, UNAVAILABLE));
         escrow.publishReply(id, sellerOf(1), c1, replyOf(sellerOf(1), 2));
         vm.expectRevert(refused);
         vm.prank(stranger);
-        escrow.answerReply(id, sellerOf(1), 7);
+        escrow.answerReply(id, sellerOf(1), 7, 0);
     }
 
     /// @dev Hashes on both sides of the committed ones.
@@ -104,7 +130,7 @@ contract RequirementsTest is DisputeTest {
         vm.assume(other != submissions && cell != replyOf(sellerOf(1), 2));
         vm.expectRevert(abi.encodeWithSelector(IInfluenceEscrow.WrongSubmissions.selector, id, other, submissions));
         vm.prank(buyer);
-        escrow.attest(id, other, two(1, UNAVAILABLE));
+        escrow.attest(id, other, two(1, UNAVAILABLE), noTags, 0);
         attestRaw(id, two(padded(1, openingOf(sellerOf(0)).pad), UNAVAILABLE));
         vm.expectPartialRevert(IInfluenceEscrow.WrongReply.selector);
         escrow.publishReply(id, sellerOf(1), c1, cell);
@@ -135,7 +161,7 @@ contract RequirementsTest is DisputeTest {
         for (uint256 count = 1; count < 4; count += 2) {
             vm.expectRevert(abi.encodeWithSelector(IInfluenceEscrow.WrongValueCount.selector, id, count, 2));
             vm.prank(buyer);
-            escrow.attest(id, submissions, new uint64[](count));
+            escrow.attest(id, submissions, new uint64[](count), noTags, 0);
         }
     }
 
@@ -143,7 +169,40 @@ contract RequirementsTest is DisputeTest {
         bytes memory signature = Signing.attestation(buyerKey, address(escrow), id, submissions, values);
         if (reason.length != 0) vm.expectRevert(reason);
         vm.prank(relayer);
-        escrow.attestBySignature(id, submissions, values, signature);
+        escrow.attestBySignature(id, submissions, values, noTags, 0, signature);
+    }
+
+    /// @dev One call, for expectRevert.
+    function relayTagged(
+        bytes32 id,
+        uint64[] memory values,
+        uint64[] memory tags,
+        bytes32 secret,
+        bytes memory signature
+    ) external {
+        bytes32 submissions = escrow.orderOf(id).submissionsHash;
+        vm.prank(relayer);
+        escrow.attestBySignature(id, submissions, values, tags, secret, signature);
+    }
+
+    function expectOtherSignature(
+        bytes32 id,
+        uint64[] memory values,
+        uint64[] memory tags,
+        bytes32 secret,
+        bytes memory signature
+    ) private {
+        vm.expectRevert(abi.encodeWithSelector(IInfluenceEscrow.WrongSignature.selector, id, buyer));
+        this.relayTagged(id, values, tags, secret, signature);
+    }
+
+    function signTagged(bytes32 id, uint64[] memory values, uint64[] memory tags, bytes32 secret)
+        private
+        view
+        returns (bytes memory)
+    {
+        bytes32 submissions = escrow.orderOf(id).submissionsHash;
+        return Signing.attestation(buyerKey, address(escrow), id, submissions, values, tags, secret);
     }
 
     function two(uint64 first, uint64 second) private pure returns (uint64[] memory values) {

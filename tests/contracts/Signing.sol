@@ -13,6 +13,18 @@ library Signing {
         view
         returns (bytes memory)
     {
+        return attestation(key, escrow, id, submissions, values, new uint64[](0), 0);
+    }
+
+    function attestation(
+        uint256 key,
+        address escrow,
+        bytes32 id,
+        bytes32 submissions,
+        uint64[] memory values,
+        uint64[] memory tags,
+        bytes32 tagSecret
+    ) internal view returns (bytes memory) {
         bytes32 domain = keccak256(
             abi.encode(
                 keccak256("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"),
@@ -24,10 +36,14 @@ library Signing {
         );
         bytes32 message = keccak256(
             abi.encode(
-                keccak256("Attestation(bytes32 orderId,bytes32 submissions,uint64[] values)"),
+                keccak256(
+                    "Attestation(bytes32 orderId,bytes32 submissions,uint64[] values,uint64[] tags,bytes32 tagSecret)"
+                ),
                 id,
                 submissions,
-                keccak256(abi.encodePacked(values))
+                keccak256(abi.encodePacked(values)),
+                keccak256(abi.encodePacked(tags)),
+                tagSecret
             )
         );
         (uint8 v, bytes32 r, bytes32 s) = VM.sign(key, keccak256(abi.encodePacked(hex"1901", domain, message)));

@@ -119,11 +119,11 @@ contract SybilsTest is DisputeTest {
         bytes32 submissions = escrow.orderOf(id).submissionsHash;
         bytes memory signature = Signing.attestation(ownerKey, address(escrow), id, submissions, values);
         vm.prank(relayer);
-        escrow.attestBySignature(id, submissions, values, signature);
+        escrow.attestBySignature(id, submissions, values, noTags, 0, signature);
     }
 
     function answerCall(bytes32 id, address seller, uint64 value) private view returns (bytes memory) {
-        return abi.encodeCall(escrow.answerReply, (id, seller, value));
+        return abi.encodeCall(escrow.answerReply, (id, seller, value, 0));
     }
 
     /// @dev 128 sellers submit; the replies of all but the first encrypt `crowds`, the buyer says `said` of them.

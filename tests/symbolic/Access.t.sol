@@ -8,7 +8,7 @@ import {IInfluenceEscrow} from "../../contracts/interfaces/IInfluenceEscrow.sol"
 /// @dev Who may act, and when, for every caller, every time and every argument: an order of two sellers, as it stands
 /// after opening, submissions, attestation and reveals.
 abstract contract OrderOfTwo is Test {
-    uint64 internal constant T = 2 ** 36;
+    uint64 internal constant T = 2 ** 36 - 243;
     address internal constant BUYER = address(0xB0);
     address internal constant SINK = address(0x51);
     address internal constant FIRST = address(0xA1);
@@ -49,7 +49,7 @@ abstract contract OrderOfTwo is Test {
     }
 
     function submit(address seller) internal {
-        bytes32 padHash = keccak256(abi.encode(id, seller, uint64(5), uint32(100), bytes32(uint256(7))));
+        bytes32 padHash = keccak256(abi.encode(id, seller, uint64(5), uint64(0), uint32(100), bytes32(uint256(7))));
         vm.prank(seller);
         escrow.submit(id, keccak256("reply"), padHash, keccak256("data"), new bytes32[](0));
     }
@@ -60,11 +60,11 @@ abstract contract OrderOfTwo is Test {
         (values[0], values[1]) = (105, 305);
         bytes32 submissions = escrow.orderOf(id).submissionsHash;
         vm.prank(BUYER);
-        escrow.attest(id, submissions, values);
+        escrow.attest(id, submissions, values, new uint64[](0), 0);
     }
 
     function reveal(address seller) internal {
-        escrow.reveal(id, seller, 5, 100, bytes32(uint256(7)));
+        escrow.reveal(id, seller, 5, 0, 100, bytes32(uint256(7)));
     }
 
     function phase() internal view returns (IInfluenceEscrow.Phase) {
@@ -106,7 +106,7 @@ contract SubmittedProofs is OrderOfTwo {
         uint64[] memory values = new uint64[](2);
         (values[0], values[1]) = (first, second);
         bytes32 submissions = escrow.orderOf(id).submissionsHash;
-        bool done = callAs(caller, abi.encodeCall(escrow.attest, (id, submissions, values)));
+        bool done = callAs(caller, abi.encodeCall(escrow.attest, (id, submissions, values, new uint64[](0), 0)));
         if (done) {
             assert(caller == BUYER && time >= SUBMIT_UNTIL && time < SUBMIT_UNTIL + 2 hours);
             assert(first < T || first >= type(uint64).max - 1);
@@ -164,12 +164,13 @@ contract RevealedProofs is OrderOfTwo {
         address caller,
         address seller,
         uint64 pad,
+        uint64 tagPad,
         uint32 records,
         bytes32 salt,
         uint40 time
     ) public {
         wait_(time);
-        bool done = callAs(caller, abi.encodeCall(escrow.reveal, (id, seller, pad, records, salt)));
+        bool done = callAs(caller, abi.encodeCall(escrow.reveal, (id, seller, pad, tagPad, records, salt)));
         if (done) assert(seller == SECOND && time < SUBMIT_UNTIL + 1 days);
     }
 
@@ -178,8 +179,8 @@ contract RevealedProofs is OrderOfTwo {
         uint64[] memory values = new uint64[](2);
         (values[0], values[1]) = (value, value);
         bytes32 submissions = escrow.orderOf(id).submissionsHash;
-        assert(!callAs(caller, abi.encodeCall(escrow.attest, (id, submissions, values))));
-        assert(!callAs(caller, abi.encodeCall(escrow.answerReply, (id, FIRST, value))));
+        assert(!callAs(caller, abi.encodeCall(escrow.attest, (id, submissions, values, new uint64[](0), 0))));
+        assert(!callAs(caller, abi.encodeCall(escrow.answerReply, (id, FIRST, value, 0))));
         assert(!callAs(caller, abi.encodeCall(escrow.reject, (id, FIRST))));
     }
 
@@ -211,8 +212,8 @@ contract RevealedProofs is OrderOfTwo {
         IInfluenceEscrow.Phase before = phase();
         bytes memory call;
         if (step == 0) call = abi.encodeCall(escrow.reject, (id, seller));
-        else if (step == 1) call = abi.encodeCall(escrow.answerReply, (id, seller, value));
-        else if (step == 2) call = abi.encodeCall(escrow.reveal, (id, seller, 5, 100, bytes32(uint256(7))));
+        else if (step == 1) call = abi.encodeCall(escrow.answerReply, (id, seller, value, 0));
+        else if (step == 2) call = abi.encodeCall(escrow.reveal, (id, seller, 5, 0, 100, bytes32(uint256(7))));
         else if (step == 3) call = abi.encodeCall(escrow.claim, (id, seller));
         else if (step == 4) call = abi.encodeCall(escrow.refund, (id));
         else if (step == 5) call = abi.encodeCall(escrow.forfeit, (id));
