@@ -133,6 +133,7 @@ def forge(*arguments: str, **environment: str) -> subprocess.CompletedProcess[st
 
 def mutants() -> list[Mutant]:
     """All mutants of slither's mutators that are not equivalent on sight, each text once."""
+    shutil.rmtree(COPY / "slither", ignore_errors=True)  # what a run that was stopped has left
     built = forge("build", "contracts", "--build-info", "--out", "slither", FOUNDRY_CACHE_PATH="slither/cache")
     if built.returncode:
         sys.exit(f"the contracts do not compile: {built.stdout}{built.stderr}")
