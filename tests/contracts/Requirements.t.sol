@@ -58,6 +58,12 @@ contract RequirementsTest is DisputeTest {
         assertEq(escrow.submissionOf(id, sellerOf(0)).value, 1);
     }
 
+    function test_AnOrderShowsWhomItInvites() public {
+        IInfluenceEscrow.Terms memory terms = defaultTerms();
+        terms.sellersRoot = keccak256("list");
+        assertEq(escrow.orderOf(openWith(terms)).sellersRoot, keccak256("list"));
+    }
+
     function test_RewardsAreForEntriesThatExist() public {
         bytes32 id = toProving(keyedTerms(), list(9), list(1));
         proveTruth(id, prover, 0, 9);
