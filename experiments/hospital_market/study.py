@@ -17,7 +17,7 @@ from rich.table import Table
 from scipy.stats import wilcoxon
 
 from experiments.fidelity.plots import intervals
-from experiments.hospital_market import code_markets, hospitals, table_markets
+from experiments.hospital_market import hospitals, table_markets
 from experiments.hospital_market.tables import TABLES
 from experiments.statistics import bootstrap, pearson, pooled, spearman
 from experiments.study import Result, Study, Work, interval
@@ -58,6 +58,9 @@ class Job:
 def measure(job: Job) -> Result:
     """One market, with every predictor's number for each of its sellers."""
     if job.data == CODES:
+        # a process that only reads tables need not load transformers
+        from experiments.hospital_market import code_markets
+
         found = code_markets.measure_codes(job.seed, job.retrainings)
         train = code_markets.TRAIN
     else:
@@ -78,7 +81,9 @@ def measure(job: Job) -> Result:
 
 
 def run(work: Work) -> Result:
-    """Markets of all data sets, in turn, so that a run that is stopped has some of each."""
+    """Markets of all data sets."""
+    from experiments.hospital_market import code_markets
+
     counts, retrainings = (QUICK_COUNTS, 2) if work.quick else (COUNTS, 3)
     jobs = [
         Job(name, FIRST_SEED + i, retrainings, not work.quick and name in TABLES and i < SHAPLEY_MARKETS)
@@ -86,8 +91,8 @@ def run(work: Work) -> Result:
         for name, count in counts.items()
         if i < count
     ]
-    # the longest last: a run that is stopped has most markets
-    jobs.sort(key=lambda job: (job.shapley, job.data == STRONG))
+    # the longest last
+    jobs.sort(key=lambda job: (job.shapley, job.data == CODES))
     markets = work.results("markets", measure, jobs)
     return {
         "seeds": sorted({job.seed for job in jobs}),

@@ -26,7 +26,7 @@ class Shape:
     width: int = 128
     vocabulary: int = 4096
     context: int = 64
-    steps: int = 400
+    steps: int = 300
     batch: int = 16
     rate: float = 3e-3
 
