@@ -30,14 +30,15 @@ GOALS = {"pearson": 0.90, "spearman": 0.85, "p": 0.01}
 PAPER = {"influence": (0.959, 0.900), "gradient cosine": (0.913, 0.855)}
 
 VALUE, SATURATING, PER_RECORD = "encrypted value × records", "the same, saturating", "encrypted value"
+CAUTIOUS = "encrypted value × records, cautious query"
 COSINE = "gradient cosine, converged model"
 CEILING = "utility on the validation set (ceiling)"
 HALVES = "two halves of the retrainings"
 
-STRONG = "thyroid, strong ridge"
-COUNTS = {"ACTG 175": 24, "thyroid": 24, CODES: 4, STRONG: 12}
-QUICK_COUNTS = {"ACTG 175": 1, "thyroid": 1, CODES: 0, STRONG: 0}
-"""Markets by data. Those with the strong ridge are the thyroid table's once more, and not counted among all."""
+STRONG = tuple(f"{name}, strong ridge" for name in TABLES)
+COUNTS = {"ACTG 175": 24, "thyroid": 24, CODES: 4, **dict.fromkeys(STRONG, 12)}
+QUICK_COUNTS = {"ACTG 175": 1, "thyroid": 1, CODES: 0, **dict.fromkeys(STRONG, 0)}
+"""Markets by data. Those with the strong ridge are a table's once more, and not counted among all."""
 
 SHAPLEY_MARKETS = 2
 """Of each table, those in which every set of sellers is trained with."""
@@ -77,6 +78,8 @@ def measure(job: Job) -> Result:
         **others,
         **cosines,
     }
+    if cautious := found.get("cautious"):
+        predictors[CAUTIOUS] = np.multiply(cautious["decrypted"], records)
     return {**asdict(job), "train": train, **found, "predictors": predictors}
 
 
@@ -92,7 +95,7 @@ def run(work: Work) -> Result:
         if i < count
     ]
     # the longest last
-    jobs.sort(key=lambda job: (job.shapley, job.data == CODES))
+    jobs.sort(key=lambda job: (job.data == CODES, job.shapley))
     markets = work.results("markets", measure, jobs)
     return {
         "seeds": sorted({job.seed for job in jobs}),
@@ -117,27 +120,24 @@ _PERCEPTRONS = ("HIDDEN", "STEPS", "LARGE_RETRAININGS", "RATE", "PASS_ROWS", "PA
 
 def summary(markets: Sequence[Result]) -> Result:
     """Correlations by data set and over all, tests against the baselines, and what coins bought."""
-    groups = {"all": [m for m in markets if m["data"] != STRONG]}
+    groups = {"all": [m for m in markets if m["data"] not in STRONG]}
+    groups["tables, strong ridge"] = [m for m in markets if m["data"] in STRONG]
     groups |= {name: own for name in COUNTS if (own := [m for m in markets if m["data"] == name])}
-    plain, decrypted = (np.concatenate([m[key] for m in markets]) for key in ("plain", "decrypted"))
+    orders = [order for m in markets for order in (m, m.get("cautious")) if order]
+    plain, decrypted = (np.concatenate([order[key] for order in orders]) for key in ("plain", "decrypted"))
     return {
         "encryption": {
             "values": len(plain),
-            "exact": sum(m["exact"] for m in markets),
+            "exact": sum(order["exact"] for order in orders),
             "largest_difference_to_plaintext": float(np.abs(plain - decrypted).max()),
         },
-        "groups": {name: _group(own) for name, own in groups.items()},
+        "groups": {name: _group(own) for name, own in groups.items() if own},
     }
 
 
 def _group(markets: Sequence[Result]) -> Result:
-    names = [name for name in markets[0]["predictors"] if all(name in m["predictors"] for m in markets)]
-    shapley = [m for m in markets if m["shapley"]]
-    rows = {name: _row(markets, name) for name in names}
-    rows |= {name: _row(shapley, name) for m in shapley[:1] for name in m["predictors"] if name not in rows}
-    retrained = [m for m in markets if "leave one out, retrained" in m["predictors"]]
-    if retrained and "leave one out, retrained" not in rows:
-        rows["leave one out, retrained"] = _row(retrained, "leave one out, retrained")
+    names = dict.fromkeys(name for m in markets for name in m["predictors"])
+    rows = {name: _row([m for m in markets if name in m["predictors"]], name) for name in names}
     halves = {
         "pearson": bootstrap([pearson(*m["halves"]) for m in markets]),
         "spearman": bootstrap([spearman(*m["halves"]) for m in markets]),
@@ -160,7 +160,11 @@ def _group(markets: Sequence[Result]) -> Result:
                 (VALUE, "gradient cosine, buyer's models"),
                 (VALUE, "gradient cosine, buyer's models × records"),
                 (PER_RECORD, COSINE),
+                (CAUTIOUS, VALUE),
+                (CAUTIOUS, COSINE),
+                (CAUTIOUS, "gradient cosine, buyer's models"),
             )
+            if all(ours in m["predictors"] for m in markets)
         },
         "share_of_helpful_sellers": float(helpful.mean()),
         "signs_told": float((helpful == told).mean()),
@@ -170,7 +174,7 @@ def _group(markets: Sequence[Result]) -> Result:
 
 def _row(markets: Sequence[Result], name: str) -> Result:
     """Signed correlations with utility and with utility per record, and with one adaptation pass in absolute value."""
-    row: dict[str, Any] = {}
+    row: dict[str, Any] = {"markets": len(markets)}
     for label, correlation in (("pearson", pearson), ("spearman", spearman)):
         each = [correlation(m["predictors"][name], m["utility"]["test"]) for m in markets]
         row[label] = bootstrap(each)
@@ -218,13 +222,15 @@ def report(result: Result) -> list[Table]:
     """Correlations a data set, tests, and coins."""
     tables = []
     for group, found in result["groups"].items():
+        columns = "predictor", "markets", "Pearson", "Spearman", "Pearson per record"
         table = Table(
-            "predictor", "Pearson", "Spearman", "Pearson per record", "one pass, |Pearson|", "one pass, |Spearman|",
+            *columns, "one pass, |Pearson|", "one pass, |Spearman|",
             title=f"{group}: {found['markets']} markets, {found['sellers']} sellers; with the fall of the test loss",
         )  # fmt: skip
         for name, row in found["rows"].items():
             keys = ("pearson", "spearman", "per record pearson", "one pass pearson", "one pass spearman")
-            table.add_row(name, *(interval(row[key]) if row.get(key) else "" for key in keys))
+            markets = str(row.get("markets", found["markets"]))
+            table.add_row(name, markets, *(interval(row[key]) if row.get(key) else "" for key in keys))
         tables.append(table)
     columns = "markets", "compared", "gain in Pearson", "p", "gain in Spearman", "p"
     tests = Table(*columns, title="Better than a cosine?")

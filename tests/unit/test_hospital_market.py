@@ -38,9 +38,10 @@ def quick() -> dict[str, Any]:
 
 
 def test_every_value_is_decrypted_exactly_and_every_reply_is_its_own(quick: dict[str, Any]) -> None:
-    assert quick["encryption"]["exact"] == quick["encryption"]["values"] == SELLERS * len(TABLES)
+    assert quick["encryption"]["exact"] == quick["encryption"]["values"] == 2 * SELLERS * len(TABLES)
     assert quick["encryption"]["largest_difference_to_plaintext"] < 1e-3
-    hashes = [each for market in quick["markets"] for each in market["reply_hashes"]]
+    orders = [order for market in quick["markets"] for order in (market, market["cautious"])]
+    hashes = [each for order in orders for each in order["reply_hashes"]]
     assert len(set(hashes)) == len(hashes) == quick["encryption"]["values"]
 
 
