@@ -24,7 +24,7 @@ from experiments.study import Result, Study, Work, interval
 
 CODES = "ICD-10-CM"
 FIRST_SEED = 60_000
-"""Design, recipes and damping were chosen on seeds 100 to 105; nothing was changed after markets from here on."""
+"""Design, ridges and damping are from seeds 100 to 105; docs/studies/hospital_market.md names the one change after."""
 
 GOALS = {"pearson": 0.90, "spearman": 0.85, "p": 0.01}
 PAPER = {"influence": (0.959, 0.900), "gradient cosine": (0.913, 0.855)}
