@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 Correlation = Callable[[NDArray[np.float64], NDArray[np.float64]], float]
 Markets = Sequence[Sequence[float]]
@@ -28,10 +29,7 @@ def pearson_interval(left: NDArray[np.float64], right: NDArray[np.float64]) -> t
 
 def spearman(left: Sequence[float] | NDArray[np.float64], right: Sequence[float] | NDArray[np.float64]) -> float:
     """Spearman's rank correlation, ties at their mean rank; nan if a side is constant."""
-    a, b = (_ranks(np.asarray(side, dtype=np.float64)) for side in (left, right))
-    if np.ptp(a) == 0 or np.ptp(b) == 0:
-        return float("nan")
-    return float(np.corrcoef(a, b)[0, 1])
+    return pearson(rankdata(left), rankdata(right))
 
 
 def bootstrap(numbers: Sequence[float], draws: int = 10_000, seed: int = 0) -> tuple[float, float, float]:
@@ -73,9 +71,3 @@ def _resampled(correlation: Correlation, left: Markets, right: Markets, draws: i
     sides = [[np.asarray(market, dtype=np.float64) for market in side] for side in (left, right)]
     picks = np.random.default_rng(seed).integers(len(left), size=(draws, len(left)))
     return np.array([correlation(*(np.concatenate([side[i] for i in pick]) for side in sides)) for pick in picks])
-
-
-def _ranks(values: np.ndarray) -> np.ndarray:
-    below = (values[:, None] > values[None, :]).sum(1)
-    equal = (values[:, None] == values[None, :]).sum(1)
-    return below + (equal - 1) / 2

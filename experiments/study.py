@@ -22,13 +22,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-import torch
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+from threadpoolctl import threadpool_limits
 
-from benchmarks.machine import machine
 from tip_exchange.files import write_atomic
 
 VERSIONS = ("tip-exchange", "tenseal", "numpy", "scipy", "scikit-learn", "torch", "transformers")
@@ -67,7 +66,7 @@ class Work:
         bar = partial(track, description=title, total=len(jobs), console=Console(stderr=True))
         if not self.processes:
             return [_kept(function, job, self.folder) for job in bar(jobs)]
-        with ProcessPoolExecutor(self.processes, get_context("spawn"), initializer=_one_thread) as pool:
+        with ProcessPoolExecutor(self.processes, get_context("spawn")) as pool:
             futures = [pool.submit(_kept, function, job, self.folder) for job in jobs]
             try:
                 for future in bar(as_completed(futures)):
@@ -99,6 +98,8 @@ class Study:
 
 def main(study: Study, arguments: Sequence[str] | None = None) -> None:
     """Command line of a study."""
+    from benchmarks.machine import machine  # takes torch with it, which workers may do without
+
     parser = argparse.ArgumentParser(prog=f"python -m experiments.{study.name}", description=study.title)
     parser.add_argument("--quick", action="store_true", help="a small version: shows that it runs, proves nothing")
     parser.add_argument("--json", type=Path, help="write the result here")
@@ -116,7 +117,7 @@ def main(study: Study, arguments: Sequence[str] | None = None) -> None:
         "versions": {name: _version(name) for name in VERSIONS},
         **measured,
     }
-    text = json.dumps(result, indent=1) + "\n"
+    text = json.dumps(result, indent=1, default=_listed) + "\n"
     result = json.loads(text)
     if given.json:
         write_atomic(given.json, text.encode(), 0o644)
@@ -148,26 +149,25 @@ def interval(found: Sequence[float], digits: int = 2) -> str:
     return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 def _kept(function: Callable[[Any], Result], job: Any, folder: Path | None) -> Result:
     """What is computed, or what was computed before."""
     if folder is None:
-        return _plain(function(job))
+        return _computed(function, job)
     assert is_dataclass(job)
     assert not isinstance(job, type)
     key = json.dumps([function.__qualname__, asdict(job)], sort_keys=True, default=str)
     file = folder / f"{function.__qualname__}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
     if not file.exists():
-        write_atomic(file, json.dumps(_plain(function(job))).encode())
+        write_atomic(file, json.dumps(_computed(function, job)).encode())
     kept: Result = json.loads(file.read_text(encoding="utf-8"))
     return kept
 
 
-def _plain(result: Result) -> Result:
-    """As JSON would give it back, so that a kept part is like a fresh one."""
+def _computed(function: Callable[[Any], Result], job: Any) -> Result:
+    """The function's result as JSON would give it back, so that a kept part is like a fresh one."""
+    # threads of small matrices wait for each other, and processes are there already
+    with threadpool_limits(1):
+        result = function(job)
     plain: Result = json.loads(json.dumps(result, default=_listed))
     return plain
 
