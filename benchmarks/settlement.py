@@ -99,7 +99,7 @@ class Bench:
             spotCheckRows=0,
             maxSellers=sellers,
             parameterSet=WIDE.number,
-            tagKeyHash=bytes(32),
+            tagKeyHash=hashes.get("tagKeyHash", bytes(32)),
             sellersRoot=bytes(32),
             **{
                 name: hashes.get(name, keccak(name.encode()))
