@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from rich.table import Table
 from scipy.stats import pearsonr
 
+from experiments import causal_validity, privacy_leakage, settlement_scale
 from experiments.statistics import pearson, pooled, pooled_gain, spearman
 from experiments.study import Result, Study, Work, main, markdown
 
@@ -113,3 +114,22 @@ def test_a_gain_is_counted_on_the_same_markets_and_none_is_not_significant() -> 
     assert pooled_gain(spearman, good, good, truth) == pytest.approx((0, 0, 0, 1))
     twin = truth + 0.3 * dice.normal(size=truth.shape)
     assert pooled_gain(spearman, good, twin, truth)[3] > 0.01
+
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize(
+    "study", [causal_validity.STUDY, settlement_scale.STUDY, privacy_leakage.STUDY], ids=lambda study: study.name
+)
+def test_a_results_page_quotes_its_result(study: Study) -> None:
+    folder = ROOT / "docs" / "studies"
+    result = json.loads((folder / f"{study.name}.json").read_text(encoding="utf-8"))
+    page = (folder / f"{study.name}.md").read_text(encoding="utf-8")
+    assert f"`{result['command']}" in page
+    for table in study.report(result):
+        assert markdown(table) in page, table.title
+    for ending in study.plot(result):
+        name = f"{study.name}{ending and '-' + ending}.png"
+        assert name in page
+        assert (folder / name).exists()
