@@ -71,7 +71,7 @@ class Terms:
     @property
     def tagged(self) -> bool:
         """Whether values carry tags (docs/binding.md)."""
-        return self.tagKeyHash != bytes(32)
+        return self.tagKeyHash != NO_TAG_SECRET
 
     @property
     def deposit(self) -> int:

@@ -81,7 +81,7 @@ class Order:
         return encode_reply(seal_tail(reply, bytes(self.box.public_key)))
 
     def opened(self, data: bytes) -> OpenedReply:
-        return open_reply(data, self.key.coefficients, bytes(self.box), self.tag_key, WIDE)
+        return open_reply(data, self.key.coefficients, bytes(self.box), self.tag_key, WIDE, DIMENSION)
 
     def earned(self, data: bytes, pad: int, tag_pad: int) -> tuple[int, bool]:
         """The value behind the pad, which an order without tags pays for, and whether the tag fits."""
@@ -143,6 +143,22 @@ def test_random_bytes_have_no_tag(order: Order) -> None:
         fitting += fits
     assert paid > 1, "the attack must work"
     assert fitting == 0
+
+
+def test_a_vector_of_random_entries_modulo_t_is_told_by_its_length(
+    order: Order, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one junk whose tag fits: its value is random, as random bytes' is. Check values are random then, too."""
+    rng = np.random.default_rng(3)
+    paid = 0
+    for limit in (float("inf"), tags.LENGTH_LIMIT):
+        monkeypatch.setattr(tags, "LENGTH_LIMIT", limit)
+        for _ in range(30):
+            gradient, pad, tag_pad = rng.integers(-T // 2, T // 2, DIMENSION), new_pad(WIDE), new_pad(WIDE)
+            value, fits = order.earned(order.sealed(order.evaluated(gradient, *tags.pads(pad, tag_pad))), pad, tag_pad)
+            paid += fits and 0 < value <= CAP
+            assert fits == (limit == float("inf"))
+    assert paid > 0, "the attack must work"
 
 
 def test_a_copied_reply_has_no_tag_under_other_pads(order: Order) -> None:

@@ -106,7 +106,10 @@ def submit(session: Session, order: bytes, constant: int | None, as_json_output:
 @click.argument("order", type=Bytes32())
 @session_options(wallet=True, storage=False)
 def reveal(session: Session, order: bytes, as_json_output: bool) -> None:
-    """Open your probe of ORDER, with no records, so that everybody sees what the buyer made of it."""
+    """Open your probe of ORDER, with no records, so that everybody sees what the buyer made of it.
+
+    Not in an order with tags, where the contract takes no probe: check it there, and challenge.
+    """
     from tip_exchange.roles import probe as role
 
     account, market = session.account(), session.market()

@@ -24,7 +24,7 @@ from tip_exchange.cli.options import (
 )
 from tip_exchange.errors import DataError, InputError
 from tip_exchange.influence.settings import Compute, Curvature, QueryRecipe
-from tip_exchange.types import BURN_ADDRESS, MAX_SELLERS, NATIVE_COIN, UNAVAILABLE
+from tip_exchange.types import BURN_ADDRESS, MAX_SELLERS, MAX_TAGGED_SELLERS, NATIVE_COIN, UNAVAILABLE
 
 if TYPE_CHECKING:
     from tip_exchange.roles.buyer import SellerScores
@@ -222,7 +222,13 @@ def caps(
 )
 @click.option("--answer-fee", required=True, type=Amount(), help="For every valid answer, whatever its value.")
 @click.option("--challenge-bond", type=Amount(), default="0.1ether", show_default=True, help="What a challenger posts.")
-@click.option("--max-sellers", type=click.IntRange(1, MAX_SELLERS), default=16, show_default=True)
+@click.option(
+    "--max-sellers",
+    type=click.IntRange(1, MAX_SELLERS),
+    default=16,
+    show_default=True,
+    help=f"At most {MAX_TAGGED_SELLERS} with tags.",
+)
 @click.option("--min-records", type=click.IntRange(1, 2**32 - 1), default=16, show_default=True)
 @click.option("--records-cap", type=click.IntRange(1, 2**32 - 1), default=100_000, show_default=True)
 @click.option(
@@ -241,9 +247,15 @@ def caps(
     help="Also ask for scores of single records, of about so many a seller; sellers may leave them out.",
 )
 @click.option(
+    "--no-tags",
+    is_flag=True,
+    help="Leave out the tags that tie values to data: the query is an eighth of the size, and a seller that encrypts a "
+    "constant or sends random bytes is paid for it.",
+)
+@click.option(
     "--spot-check-rows",
     type=click.IntRange(0, 1024),
-    default=0,
+    default=20,
     show_default=True,
     help="Records that every seller has to open to you, sealed, before you attest (`tip buyer check`).",
 )
@@ -282,6 +294,7 @@ def open_(
         "challengeWindow": terms["challenge_window"],
         "claimWindow": terms["claim_window"],
         "maxSellers": terms["max_sellers"],
+        "tags": not terms["no_tags"],
         "sellers": terms["sellers"],
         "scored_records": terms["record_scores"],
         "spotCheckRows": terms["spot_check_rows"],
@@ -396,7 +409,7 @@ def attest(
     missing: Literal["refuse", "unavailable"],
     as_json_output: bool,
 ) -> None:
-    """Decrypt the replies to ORDER (its name or id) and attest the padded values, knowing none of them."""
+    """Decrypt the replies to ORDER (its name or id) and attest the padded values and tags, knowing none of them."""
     from tip_exchange.files import write_atomic
     from tip_exchange.roles import buyer as role
 
@@ -407,13 +420,16 @@ def attest(
             identity = role.identity_of(role.order_folder(session.home, order))
             entries = market.escrow.submissions(identity)
             unavailable = [entry.seller for entry in entries if entry.attested == UNAVAILABLE]
+            untagged = role.untagged(session.home, order)
             result = {
                 "already_attested": receipt is None,
                 "unavailable": unavailable,
+                "untagged": dict(untagged),
                 "gas": receipt.gas_used if receipt else 0,
             }
             lines = ["attested"]
             lines += [f"UNAVAILABLE: {seller}; answer it if it publishes its reply" for seller in unavailable]
+            lines += [f"no tag: {seller}, which cannot reveal ({fault})" for seller, fault in untagged.items()]
             show(as_json_output, result, "\n".join(lines))
             return
         attestation, signature = role.sign(market, session.home, account, order, progress, missing_unavailable=accepted)
@@ -421,10 +437,14 @@ def attest(
         "order_id": "0x" + attestation.order_id.hex(),
         "submissions": "0x" + attestation.submissions_hash.hex(),
         "values": list(attestation.values),
+        "tags": list(attestation.tags),
+        "tag_secret": "0x" + attestation.tag_secret.hex(),
         "signature": "0x" + signature.hex(),
     }
     write_atomic(sign_to, json.dumps(content, indent=1).encode())
-    show(as_json_output, content, f"signed attestation of {len(attestation.values)} values in {sign_to}")
+    lines = [f"signed attestation of {len(attestation.values)} values in {sign_to}"]
+    lines += [f"no tag: {seller}, which cannot reveal ({fault})" for seller, fault in attestation.faults.items()]
+    show(as_json_output, content, "\n".join(lines))
 
 
 @buyer.command()

@@ -89,20 +89,22 @@ def show_order(session: Session, order: bytes, as_json_output: bool) -> None:
     show(as_json_output, result, "\n".join(lines))
 
 
-def _attestation(path: Path) -> tuple[bytes, bytes, list[int], bytes]:
-    """Order id, submissions hash, values and signature of a file that somebody else may have written."""
+def _attestation(path: Path) -> dict[str, Any]:
+    """The arguments of ``Escrow.attest_by_signature`` in a file that somebody else may have written."""
     try:
         content = json.loads(path.read_bytes())
-        order_id, submissions, signature = (
-            bytes.fromhex(content[key].removeprefix("0x")) for key in ("order_id", "submissions", "signature")
-        )
-        values = content["values"]
-        sound = len(order_id) == len(submissions) == 32 and all(type(v) is int and 0 <= v < 2**64 for v in values)
+        raw = {
+            key: bytes.fromhex(content[key].removeprefix("0x"))
+            for key in ("order_id", "submissions", "tag_secret", "signature")
+        }
+        numbers = {key: content[key] for key in ("values", "tags")}
+        sound = all(len(raw[key]) == 32 for key in ("order_id", "submissions", "tag_secret"))
+        sound = sound and all(type(v) is int and 0 <= v < 2**64 for v in (*numbers["values"], *numbers["tags"]))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"{path} is not an attestation written by `tip buyer attest --sign-to`: {error!r}") from error
     if not sound:
         raise DataError(f"{path}: a field of the attestation is out of range; ask the buyer for the file again")
-    return order_id, submissions, values, signature
+    return {"submissions_hash": raw.pop("submissions"), **raw, **numbers}
 
 
 @order.command()
@@ -112,10 +114,9 @@ def relay(session: Session, attestation: Path, as_json_output: bool) -> None:
     """Send a buyer's signed ATTESTATION file; you pay the gas, the signature decides."""
     from tip_exchange.chain.transactions import Journal
 
-    order_id, submissions, values, signature = _attestation(attestation)
-    journal = Journal(session.home / "journal")
-    account = session.account()
-    receipt = session.market().escrow.attest_by_signature(account, journal, order_id, submissions, values, signature)
+    signed = _attestation(attestation)
+    journal, order_id = Journal(session.home / "journal"), signed["order_id"]
+    receipt = session.market().escrow.attest_by_signature(session.account(), journal, **signed)
     show(as_json_output, {"order_id": order_id, "gas": receipt.gas_used}, f"relayed to order 0x{order_id.hex()}")
 
 

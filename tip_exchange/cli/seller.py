@@ -107,7 +107,11 @@ def open_rows(session: Session, order: bytes, as_json_output: bool) -> None:
 @click.argument("order", type=Bytes32())
 @session_options(wallet=True)
 def reveal(session: Session, order: bytes, as_json_output: bool) -> None:
-    """Open your pad after the buyer has attested, so that the contract learns your value."""
+    """Open your pads after the buyer has attested, so that the contract learns your value.
+
+    In an order with tags it is checked first, here, that the contract will take them: if the attested tag does not fit
+    nothing is sent, and your value stays secret.
+    """
     from tip_exchange.roles import seller as role
 
     account, market = session.account(), session.market()

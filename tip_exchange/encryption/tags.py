@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,8 +32,12 @@ from tip_exchange.encryption.parameters import CHECKS, ParameterSet, QueryKind
 from tip_exchange.encryption.wire import CELL_BYTES, Reply, decode_cells, decode_reply, encode_cells
 from tip_exchange.errors import WireError
 from tip_exchange.settlement import T, centred
+from tip_exchange.settlement import tag_key as alpha_of
 
 SECRET_BYTES = 32
+
+LENGTH_LIMIT = 55
+"""Most that d·Σ zⱼ²/S⁴ may be: χ² with six degrees of freedom times ‖x‖²/S² ≤ 1, and beyond it with odds below 10⁻⁹."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,7 @@ class TagKey:
     @property
     def alpha(self) -> int:
         """α in [1, t), as the contract derives it."""
-        return alpha(self.tag_secret)
+        return alpha_of(self.tag_secret)
 
     @property
     def betas(self) -> tuple[int, ...]:
@@ -95,11 +99,6 @@ class TagKey:
             yield np.concatenate([w, u, v])
 
 
-def alpha(tag_secret: bytes) -> int:
-    """The factor α in [1, t) that a tag secret stands for."""
-    return int.from_bytes(tag_secret) % (T - 1) + 1
-
-
 def pads(pad: int, tag_pad: int) -> tuple[int, ...]:
     """What a seller adds to the eight results of a tagged query: nothing to the check values."""
     return (*[0] * CHECKS, tag_pad, pad)
@@ -139,8 +138,8 @@ class OpenedReply:
     Attributes:
         value: padded, in [0, t), or INVALID: exactly what the contract decrypts.
         tag: in [0, t); 0 where ``fault`` says why there is none.
-        checks: the check values in units of S², or None likewise.
-        fault: "" for a reply with all it should have.
+        checks: the check values in units of S⁻², or None where the tail does not open.
+        fault: "" for a reply with all it should have, whose vector may be as short as clipping makes it.
     """
 
     value: int
@@ -149,18 +148,28 @@ class OpenedReply:
     fault: str = ""
 
 
-def open_reply(data: bytes, key: TernaryKey, box_key: bytes, tag_key: TagKey, parameters: ParameterSet) -> OpenedReply:
-    """Decrypt any bytes as a reply in a tagged order: value, tag and check values. Total: never raises."""
+def open_reply(
+    data: bytes, key: TernaryKey, box_key: bytes, tag_key: TagKey, parameters: ParameterSet, dimension: int
+) -> OpenedReply:
+    """Decrypt any bytes as a reply in a tagged order: value, tag and check values. Total: never raises.
+
+    A vector that its check values tell to be longer than the clip norm gets no tag: one of random entries modulo t has
+    a random value, and is told so unless ``dimension`` is small.
+    """
     value = decrypt(data, key, parameters, tagged=True)
     try:
         reply = open_tail(decode_reply(data, parameters, tagged=True), box_key, parameters)
     except WireError as error:
         return OpenedReply(value, 0, None, str(error))
     width = parameters.data_set_width(QueryKind.TAGGED)
-    *checks, second, _ = decrypt_results(reply, key, parameters, width)
-    return OpenedReply(value, tag(second, checks, tag_key), tuple(centred(check) for check in checks))
+    *first, second, _ = decrypt_results(reply, key, parameters, width)
+    checks = tuple(centred(check) for check in first)
+    length = (dimension / CHECKS * sum(check**2 for check in checks)) ** 0.5 / parameters.S**2
+    if length**2 * CHECKS > LENGTH_LIMIT:
+        return OpenedReply(value, 0, checks, f"check values of a vector about {length:.3g} times the clip norm long")
+    return OpenedReply(value, tag(second, checks, tag_key), checks)
 
 
-def tag(second: int, checks: list[int], tag_key: TagKey) -> int:
+def tag(second: int, checks: Sequence[int], tag_key: TagKey) -> int:
     """``y₂ − Σ βⱼ·zⱼ mod t``."""
     return (second - sum(beta * check for beta, check in zip(tag_key.betas, checks, strict=True))) % T

@@ -45,7 +45,7 @@ from tip_exchange.encryption.wire import (
 )
 from tip_exchange.errors import IntegrityError, StorageError, TipError, WireError
 from tip_exchange.roles.buyer import fetch_reply
-from tip_exchange.roles.market import Market
+from tip_exchange.roles.market import Market, query_kind
 from tip_exchange.roles.publication import fetch_manifest, fetch_sellers
 from tip_exchange.types import BURN_ADDRESS, INVALID, UNAVAILABLE, Dispute, OrderState, Phase, Submission
 
@@ -87,9 +87,10 @@ class Audit:
     def query(self) -> Query:
         """The query blob, checked against its hash and parsed."""
         terms, parameters = self.order.terms, parameter_set(self.order.terms.parameterSet)
-        limit = query_bytes(parameters, MAX_DIMENSION, parameters.N)
+        kind = query_kind(terms)
+        limit = query_bytes(parameters, MAX_DIMENSION, parameters.data_set_width(kind))
         blob = self.store.get(terms.queryHash, limit=limit, commitment=commitments.keccak)
-        return decode_query(blob, parameters=parameters, dimension=query_header(blob).dimension)
+        return decode_query(blob, parameters=parameters, dimension=query_header(blob).dimension, kind=kind)
 
     def names_record_query(self) -> bool:
         """Whether the query, if it can be read, goes with a record query."""
@@ -121,6 +122,8 @@ class Audit:
         if self.order.attested:
             yield "attested values", self.attested_values
             yield "attestation signature", self.attestation_signature
+            if self.order.terms.tagged:
+                yield "tag secret", self.tag_secret
         if self.dispute.challenger is not None:
             yield "dispute", self.dispute_marks
         if self.of(IndexDrawn):
@@ -133,6 +136,8 @@ class Audit:
         for entry in self.submissions:
             if entry.revealed:
                 yield f"opening of {entry.seller}", partial(self.opening, entry)
+                if self.order.terms.tagged:
+                    yield f"tag of {entry.seller}", partial(self.tag, entry)
         yield "total weight", self.total_weight
         for entry in self.submissions:
             yield f"payout of {entry.seller}", partial(self.payout, entry)
@@ -185,7 +190,7 @@ class Audit:
         commitments.check("zero block", self.order.terms.zeroBlockHash, zero_block_hash(self.query))
         for block in self.query.blocks:
             expand_a(block, self.query.parameters)
-        return f"{1 + len(self.query.blocks)} halves expanded from their seeds"
+        return f"{len(self.query.zero_blocks) + len(self.query.blocks)} halves expanded from their seeds"
 
     def model_manifest(self) -> str:
         """The manifest hashes to the order's model hash."""
@@ -273,7 +278,7 @@ class Audit:
         if entry.rejected:
             return "rejected"
         try:
-            decode_reply(data, parameter_set(self.order.terms.parameterSet))
+            decode_reply(data, parameter_set(self.order.terms.parameterSet), tagged=self.order.terms.tagged)
         except WireError as error:
             _expect(entry.attested in (None, INVALID, UNAVAILABLE), f"{error}, yet a value is attested for it")
             return f"no valid reply ({error})"
@@ -380,7 +385,8 @@ class Audit:
         except (StorageError, IntegrityError) as error:
             _expect(entry.proven or entry.attested == UNAVAILABLE, f"cannot be checked: {error}")
             return "decrypted by the contract" if entry.proven else "UNAVAILABLE"
-        value = decrypt(reply, unpack(self.one(KeyRevealed).key, parameters), parameters)
+        key = unpack(self.one(KeyRevealed).key, parameters)
+        value = decrypt(reply, key, parameters, tagged=self.order.terms.tagged)
         for event in self.of(ReplyProven):
             if event.seller == entry.seller:
                 _expect(event.decrypted == value, f"the contract decrypted {event.decrypted}, this key gives {value}")
@@ -393,6 +399,36 @@ class Audit:
         )
         return f"{value}, {'decrypted by the contract' if entry.proven else 'as attested'}"
 
+    def tag_secret(self) -> str:
+        """The secret shown with the attestation is the committed one, and the factor of the tags follows from it."""
+        event = self.one(Attested)
+        shown = commitments.tag_key_commitment(event.tag_secret)
+        commitments.check("tag secret", self.order.terms.tagKeyHash, shown)
+        key, stored = settlement.tag_key(event.tag_secret), self.order.tag_key
+        _expect(stored == key, f"the contract stores the factor {stored}, the secret gives {key}")
+        _expect(len(event.tags) == len(self.submissions), f"{len(event.tags)} tags for {len(self.submissions)} sellers")
+        for attested, entry in zip(event.tags, self.submissions, strict=True):
+            tag = self.attested_tag(entry)
+            _expect(attested < settlement.T, f"tag of {entry.seller} is {attested}, out of range")
+            _expect(tag == entry.tag, f"tag of {entry.seller}: the contract stores {entry.tag}, said was {tag}")
+        return f"hash as committed, and {len(event.tags)} tags as attested"
+
+    def attested_tag(self, entry: Submission) -> int:
+        """The tag that counts: attested, or answered since."""
+        answers = [event.tag for event in self.of(ReplyAnswered) if event.seller == entry.seller]
+        return answers[-1] if answers else self.one(Attested).tags[entry.index]
+
+    def tag(self, entry: Submission) -> str:
+        """The opened tag is the secret factor times the opened value, both as they were attested."""
+        event, padded = self.one(Revealed, entry.seller), self.before_proof(entry)
+        if padded is None or padded >= settlement.T:
+            return "no value was attested, so none is bound"
+        key, tag = settlement.tag_key(self.one(Attested).tag_secret), self.attested_tag(entry)
+        first, second = (padded - event.pad) % settlement.T, (tag - event.tag_pad) % settlement.T
+        wanted = key * first % settlement.T
+        _expect(second == wanted, f"the tag opens to {second}, the value to {first}, whose tag would be {wanted}")
+        return f"{second} is the secret factor times the value {settlement.centred(first)}"
+
     def attestation_signature(self) -> str:
         """The buyer sent the attestation, or signed it for whoever relayed it."""
         event = self.one(Attested)
@@ -404,8 +440,12 @@ class Audit:
         """The revealed pad opens the commitment, and value and weight follow from it and the attested value."""
         event = self.one(Revealed, entry.seller)
         terms, order_id = self.order.terms, self.order.order_id
-        opened = commitments.pad_commitment(order_id, entry.seller, event.pad, event.records, event.salt)
+        pads = event.pad, event.tag_pad
+        opened = commitments.pad_commitment(
+            order_id, entry.seller, event.pad, event.records, event.salt, tag_pad=event.tag_pad
+        )
         commitments.check("pad", entry.pad_hash, opened)
+        _expect(terms.tagged or not event.tag_pad, f"pads {pads} in an order without tags")
 
         def weighed(padded: int | None) -> tuple[int, int, int]:
             value = settlement.opened_value(padded, event.pad) if padded is not None else 0

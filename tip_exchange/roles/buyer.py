@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import re
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -32,6 +32,7 @@ from tip_exchange.commitments import (
     reply_commitment,
     scores_salt,
     sellers_root,
+    tag_key_commitment,
 )
 from tip_exchange.encryption.decryption import decrypt, open_scores
 from tip_exchange.encryption.keys import pack, unpack
@@ -52,7 +53,9 @@ from tip_exchange.types import (
     INVALID,
     MAX_SELLERS,
     MAX_TAGGED_SELLERS,
+    NO_TAG_SECRET,
     UNAVAILABLE,
+    OrderState,
     Phase,
     Submission,
     Terms,
@@ -91,7 +94,7 @@ class Offer:
     scored_records: int = 0
     """Records of one seller for which scores can be asked one by one, the number the record query is laid out for; 0
     publishes none."""
-    tags: bool = False
+    tags: bool = True
     """Whether values are tied to linear forms of the direction (docs/binding.md), so that constants are not paid."""
 
 
@@ -108,11 +111,18 @@ class OpenedOrder:
 
 @dataclass(frozen=True, slots=True)
 class Attestation:
-    """What the buyer attests: one integer per submission in index order."""
+    """What the buyer attests: one integer per submission in index order, and with tags one tag each.
+
+    ``faults`` says, by seller, why an entry that counts has no tag: its reply is not what the order asks for, and it
+    cannot reveal.
+    """
 
     order_id: bytes
     submissions_hash: bytes
     values: tuple[int, ...]
+    tags: tuple[int, ...]
+    tag_secret: bytes
+    faults: Mapping[str, str]
 
 
 def order_folder(home: Path, order: str) -> Path:
@@ -289,7 +299,7 @@ def _prepare(
         keyHash=not_known_yet,
         boxKey=not_known_yet,
         spotCheckHash=not_known_yet,
-        tagKeyHash=bytes(32) if tag_key is None else keccak(tag_key.tag_secret),
+        tagKeyHash=NO_TAG_SECRET if tag_key is None else tag_key_commitment(tag_key.tag_secret),
         **decided,
     )
     market.escrow.check_terms(draft)
@@ -385,7 +395,8 @@ def prepare_attestation(
 ) -> Attestation:
     """Decrypt every live reply and write the attestation down before anybody sees it.
 
-    A reply that is no valid wire object is attested INVALID; so is a rejected seller's entry.
+    A reply that is no valid wire object is attested INVALID; so is a rejected seller's entry. In an order with tags an
+    entry without one, because its sealed tail does not open, gets the tag 0.
 
     Args:
         market, home, order, progress: what, where, which order.
@@ -408,37 +419,62 @@ def prepare_attestation(
         saved = read_state(path)
         same = saved["submissions"] == state.submissions_hash.hex() and saved["rejected"] == rejected
         if same and UNAVAILABLE not in saved["values"]:  # else a reply may have come meanwhile
-            return Attestation(identity, state.submissions_hash, tuple(saved["values"]))
-    parameters = parameter_set(state.terms.parameterSet)
-    key = unpack((folder / "secret_key.bin").read_bytes(), parameters)
-    values = []
+            return _attestation(folder, state, saved)
+    opened = []
     for done, submission in enumerate(submissions):
         progress("decrypting", done, len(submissions))
         if submission.rejected:
-            values.append(INVALID)
+            opened.append(OpenedReply(INVALID, 0, None))
             continue
         try:
-            values.append(decrypt(fetch_reply(market.store, submission), key, parameters))
+            opened.append(opened_reply(folder, fetch_reply(market.store, submission)))
         except (StorageError, IntegrityError):
             if not missing_unavailable:
                 raise
-            values.append(UNAVAILABLE)
+            opened.append(OpenedReply(UNAVAILABLE, 0, None))
     progress("decrypting", len(submissions), len(submissions))
-    saved = {"submissions": state.submissions_hash.hex(), "rejected": rejected, "values": values}
+    saved = {
+        "submissions": state.submissions_hash.hex(),
+        "rejected": rejected,
+        "values": [reply.value for reply in opened],
+        "tags": [reply.tag for reply in opened] if state.terms.tagged else [],
+        "faults": {each.seller: reply.fault for each, reply in zip(submissions, opened, strict=True) if reply.fault},
+    }
     write_atomic(path, canonical_json(saved))
-    return Attestation(identity, state.submissions_hash, tuple(values))
+    return _attestation(folder, state, saved)
 
 
-def opened_reply(folder: Path, terms: Terms, data: bytes) -> OpenedReply:
+def _attestation(folder: Path, state: OrderState, saved: dict[str, Any]) -> Attestation:
+    secret = tag_key_of(folder).tag_secret if state.terms.tagged else NO_TAG_SECRET
+    values, tags = tuple(saved["values"]), tuple(saved["tags"])
+    return Attestation(state.order_id, state.submissions_hash, values, tags, secret, saved["faults"])
+
+
+def untagged(home: Path, order: str) -> Mapping[str, str]:
+    """By seller, why an attested entry has no tag; empty before the attestation, and without tags."""
+    path = order_folder(home, order) / "attestation.json"
+    faults: Mapping[str, str] = read_state(path)["faults"] if path.exists() else {}
+    return faults
+
+
+def opened_reply(folder: Path, data: bytes) -> OpenedReply:
     """What the secrets in an :func:`order_folder` make of a reply's bytes; without tags its value alone."""
+    state = read_state(folder / "order.json")
+    terms = _terms_of(state)
     parameters = parameter_set(terms.parameterSet)
     key = unpack((folder / "secret_key.bin").read_bytes(), parameters)
     if not terms.tagged:
         return OpenedReply(decrypt(data, key, parameters), 0, None)
-    return open_reply(data, key, (folder / "box_key.bin").read_bytes(), _tag_key(folder), parameters)
+    box_key = (folder / "box_key.bin").read_bytes()
+    return open_reply(data, key, box_key, tag_key_of(folder), parameters, state["dimension"])
 
 
-def _tag_key(folder: Path) -> TagKey:
+def tag_key_of(folder: Path) -> TagKey:
+    """The tag secrets in an :func:`order_folder`.
+
+    Raises:
+        StateError: the order has no tags.
+    """
     if not (folder / "tag_secret.bin").exists():
         raise StateError(f"the order in {folder} was opened without tags, so it has no check values")
     return TagKey((folder / "tag_secret.bin").read_bytes(), (folder / "check_secret.bin").read_bytes())
@@ -453,10 +489,10 @@ def check_values(market: Market, home: Path, order: str, seller: str) -> NDArray
         WireError: the reply has no check values; its seller cannot reveal.
     """
     folder = order_folder(home, order)
-    _tag_key(folder)
+    tag_key_of(folder)
     terms = _terms_of(read_state(folder / "order.json"))
     submission = market.escrow.submission(identity_of(folder), seller)
-    opened = opened_reply(folder, terms, fetch_reply(market.store, submission))
+    opened = opened_reply(folder, fetch_reply(market.store, submission))
     if opened.checks is None:
         raise WireError(f"reply of seller {seller}: {opened.fault}; it has no tag, so it will not be paid")
     checks: NDArray[np.float64] = np.array(opened.checks) / float(parameter_set(terms.parameterSet).S) ** 2
@@ -470,7 +506,7 @@ def check_directions(home: Path, order: str) -> NDArray[np.float64]:
         StateError: the order has no tags, or this home has no such order.
     """
     folder = order_folder(home, order)
-    tag_key, state = _tag_key(folder), read_state(folder / "order.json")
+    tag_key, state = tag_key_of(folder), read_state(folder / "order.json")
     parameters = parameter_set(_terms_of(state).parameterSet)
     return np.concatenate(list(tag_key.directions(state["dimension"], parameters)), axis=1)
 
@@ -511,7 +547,13 @@ def attest(
         attestation = prepare_attestation(market, home, order, progress, missing_unavailable=missing_unavailable)
         journal = Journal(home / "journal")
         return market.escrow.attest(
-            account, journal, attestation.order_id, attestation.submissions_hash, list(attestation.values)
+            account,
+            journal,
+            attestation.order_id,
+            attestation.submissions_hash,
+            attestation.values,
+            attestation.tags,
+            attestation.tag_secret,
         )
 
 
@@ -533,7 +575,9 @@ def sign(
         market.escrow.address,
         attestation.order_id,
         attestation.submissions_hash,
-        list(attestation.values),
+        attestation.values,
+        attestation.tags,
+        attestation.tag_secret,
     )
     return attestation, signature
 

@@ -179,7 +179,8 @@ def prove(
                     raise
                 proofs.append(Proof(entry.seller, attested, None, None))
                 continue
-            value = INVALID if coefficients is None else decrypt(reply, coefficients, parameters)
+            tagged = order.terms.tagged
+            value = INVALID if coefficients is None else decrypt(reply, coefficients, parameters, tagged=tagged)
             receipt = None
             # Left UNAVAILABLE, it has no tag; the contract takes no proof of it.
             may_count = not (order.tag_key and attested == UNAVAILABLE)

@@ -1,10 +1,10 @@
 """What a seller's buyers may have learned about its records, in bits, over all orders of a home.
 
-A reply tells at most ``result_bits`` about the mean gradient of the records it is of, whatever the query asked; a
-record score as many about one record. The ledger charges every answer to *every record in it*, so supersets, subsets
-and sets one record apart all count against the records they share: two answers that differ by one record, subtracted,
-tell no more about it than both together were charged. A record is its canonical bytes; the same text under another
-label is another record.
+Each result of a reply (one, or eight with tags) tells at most ``result_bits`` about the mean gradient of the records
+that it is of, whatever the query asked; a record score as many about one record. The ledger charges every answer to
+*every record in it*, so supersets, subsets and sets one record apart all count against the records they share: two
+answers that differ by one record, subtracted, tell no more about it than both together were charged. A record is its
+canonical bytes; the same text under another label is another record.
 
 ::
 
@@ -23,8 +23,8 @@ from types import TracebackType
 
 from tip_exchange.errors import LedgerLimit, StateError
 
-DEFAULT_LIMIT = 1000
-"""Bits about a record that its buyers together may learn: 26 data-set answers, or 13 with record scores."""
+DEFAULT_LIMIT = 8000
+"""Bits about a record that its buyers together may learn: 26 answers to orders with tags, 210 to orders without."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS answers (

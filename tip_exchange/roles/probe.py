@@ -1,7 +1,9 @@
 """Probes: entries that carry a constant their sender knows, and convict a buyer that shifts values.
 
-A probe cannot be told from a reply: both are sanitised the same way and padded uniformly. It declares no records, so it
-earns and costs nothing but gas.
+A probe cannot be told from a reply by its bytes: both are sanitised the same way and padded uniformly. It declares no
+records, so it earns and costs nothing but gas. In a tagged order its check values are random ones of a plausible size
+and its tag is junk, which the buyer cannot see before it attests; a probe is never opened there, for no tag would fit:
+its sender challenges, knowing what decryption must give. A buyer that asks for rows tells it: it has none to show.
 """
 
 from __future__ import annotations
@@ -16,18 +18,22 @@ import numpy as np
 from tip_exchange.chain.transactions import Journal, Receipt
 from tip_exchange.chain.wallets import LocalAccount
 from tip_exchange.commitments import canonical_json, new_keccak, pad_commitment, reply_commitment
-from tip_exchange.encryption.parameters import MAX_DIMENSION, parameter_set
+from tip_exchange.encryption.parameters import MAX_DIMENSION, ParameterSet, parameter_set
+from tip_exchange.encryption.tags import TagKey, seal_tail
 from tip_exchange.encryption.wire import encode_reply, query_bytes, query_header
 from tip_exchange.errors import StateError
 from tip_exchange.files import find_state, held, write_atomic
 from tip_exchange.roles.dispute import own_probe
-from tip_exchange.roles.market import Market, require_phase
+from tip_exchange.roles.market import Market, query_kind, require_phase
 from tip_exchange.roles.seller import checked_query, invitation
 from tip_exchange.settlement import opened_value
 from tip_exchange.types import INVALID, UNAVAILABLE, OrderState, Phase
 
 LARGEST_CONSTANT = 2**30
 """Constants are drawn from [-2³⁰, 2³⁰), where honest values lie; the pad hides whichever it is."""
+
+PLAUSIBLE_NORMS = (0.1, 0.7)
+"""Check values are those of a vector whose norm, over the clip norm, is drawn from here: means of clipped gradients."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +86,8 @@ def submit(
         market.store.put(reply_hash, reply)
         receipt = None
         if not submitted:
-            pad_hash = pad_commitment(order_id, account.address, state["pad"], 0, bytes.fromhex(state["salt"]))
+            salt = bytes.fromhex(state["salt"])
+            pad_hash = pad_commitment(order_id, account.address, state["pad"], 0, salt, tag_pad=state["tag_pad"])
             hashes = reply_hash, pad_hash, bytes.fromhex(state["data_root"])
             receipt = market.escrow.submit(account, Journal(home / "journal"), order_id, *hashes, proof)
         return state["constant"], receipt
@@ -97,19 +104,25 @@ def _prepare(market: Market, folder: Path, order: OrderState, constant: int | No
         largest = parameters.t // 2
         raise StateError(f"the constant {constant} is no value; give one from {-largest} to {largest}")
     path = folder / "query.bin"
-    limit = query_bytes(parameters, MAX_DIMENSION, parameters.N)
+    limit = query_bytes(parameters, MAX_DIMENSION, parameters.data_set_width(query_kind(terms)))
     market.store.get_file(terms.queryHash, path, limit=limit, hasher=new_keccak)
     with path.open("rb") as file:
         dimension = query_header(file.read(64)).dimension
     query = checked_query(market, terms, dimension, path)
-    pad = new_pad(parameters)
+    pad, nothing = new_pad(parameters), np.zeros(dimension, np.int64)
     # The gradient is zero, so that the constant stands where its inner product would.
-    reply = value_data_set(query, np.zeros(dimension, np.int64), (constant + pad) % parameters.t)
+    padded = (constant + pad) % parameters.t
+    if terms.tagged:
+        checks = [check % parameters.t for check in _plausible_checks(parameters, dimension)]
+        reply = seal_tail(value_data_set(query, nothing, *checks, new_pad(parameters), padded), terms.boxKey)
+    else:
+        reply = value_data_set(query, nothing, padded)
     blob = encode_reply(reply)
     write_atomic(folder / "reply.bin", blob)
     state = {
         "constant": constant,
         "pad": pad,
+        "tag_pad": new_pad(parameters) if terms.tagged else 0,
         "salt": secrets.token_hex(32),
         "data_root": secrets.token_hex(32),
         "reply_hash": reply_commitment(blob).hex(),
@@ -117,6 +130,14 @@ def _prepare(market: Market, folder: Path, order: OrderState, constant: int | No
     write_atomic(folder / "probe.json", canonical_json(state))
     path.unlink()
     return state
+
+
+def _plausible_checks(parameters: ParameterSet, dimension: int) -> list[int]:
+    """Those of a vector of plausible norm along one axis, under check vectors drawn here."""
+    low, high = PLAUSIBLE_NORMS
+    norm = low + (high - low) * secrets.randbelow(2**32) / 2**32
+    first = next(TagKey.fresh().directions(dimension, parameters))[:, 0]
+    return [round(parameters.S**2 * norm * entry) for entry in first.tolist()]
 
 
 def _state(home: Path, order_id: bytes, prober: str) -> dict[str, Any]:
@@ -131,9 +152,14 @@ def reveal(market: Market, home: Path, account: LocalAccount, order_id: bytes) -
     """Open the probe's pad with no records, so that everybody sees what the buyer attested; None when it is open.
 
     Raises:
-        StateError: this home holds no probe of the order, or the order is in another phase.
+        StateError: this home holds no probe of the order, the order has tags, or it is in another phase.
     """
     state = _state(home, order_id, account.address)
+    if market.escrow.order(order_id).terms.tagged:
+        raise StateError(
+            f"order 0x{order_id.hex()} has tags, and a probe has none that fits: the contract would refuse it, and "
+            "everybody would read its pads; nothing was sent. `tip auditor probe check` says whether to challenge"
+        )
     if market.escrow.submission(order_id, account.address).revealed:
         return None
     require_phase(market.escrow.order(order_id), Phase.REVEALING)

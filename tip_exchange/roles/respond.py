@@ -11,8 +11,6 @@ from tip_exchange.chain.reverts import clock
 from tip_exchange.chain.transactions import Journal, Receipt
 from tip_exchange.chain.wallets import LocalAccount
 from tip_exchange.commitments import check, merkle_proof, reply_commitment
-from tip_exchange.encryption.decryption import decrypt
-from tip_exchange.encryption.keys import unpack
 from tip_exchange.encryption.parameters import parameter_set
 from tip_exchange.encryption.wire import CELL_BYTES, encode_cells, map_query
 from tip_exchange.errors import (
@@ -28,13 +26,13 @@ from tip_exchange.files import held, read_state
 from tip_exchange.influence.settings import STANDARD, Compute
 from tip_exchange.roles import buyer
 from tip_exchange.roles.dispute import draw, published_replies
-from tip_exchange.roles.market import Market, Progress, require_phase
+from tip_exchange.roles.market import Market, Progress, query_kind, require_phase
 from tip_exchange.roles.row_check import check_rows, reject_sellers
 from tip_exchange.types import UNAVAILABLE, OrderState, Phase
 
 
 def answer(market: Market, home: Path, account: LocalAccount, order: str) -> list[tuple[str, Receipt]]:
-    """Attest the padded value of every published reply not answered yet, from the bytes on the chain.
+    """Attest padded value and tag of every published reply not answered yet, from the bytes on the chain.
 
     Returns:
         Seller and receipt of each answer; empty when nothing was unanswered.
@@ -56,16 +54,14 @@ def answer(market: Market, home: Path, account: LocalAccount, order: str) -> lis
             return []
         if state.phase != Phase.PUBLISHING:
             require_phase(state, Phase.ANSWERING)
-        published = published_replies(market, identity)
-        parameters = parameter_set(state.terms.parameterSet)
-        key = unpack((folder / "secret_key.bin").read_bytes(), parameters)
+        published, journal = published_replies(market, identity), Journal(home / "journal")
         answers = []
         for entry in waiting:
             reply = published.get(entry.seller, b"")
             check(f"published reply of seller {entry.seller}", entry.reply_hash, reply_commitment(reply))
-            value = decrypt(reply, key, parameters)
-            journal = Journal(home / "journal")
-            answers.append((entry.seller, market.escrow.answer_reply(account, journal, identity, entry.seller, value)))
+            opened = buyer.opened_reply(folder, reply)
+            receipt = market.escrow.answer_reply(account, journal, identity, entry.seller, opened.value, opened.tag)
+            answers.append((entry.seller, receipt))
         return answers
 
 
@@ -90,7 +86,8 @@ def respond(market: Market, home: Path, account: LocalAccount, order: str) -> Re
         require_phase(state, Phase.RESPONDING)
         index = draw(market, home, account, identity)
         parameters = parameter_set(state.terms.parameterSet)
-        query = map_query(folder / "query.bin", parameters, read_state(folder / "order.json")["dimension"])
+        dimension = read_state(folder / "order.json")["dimension"]
+        query = map_query(folder / "query.bin", parameters, dimension, query_kind(state.terms))
         block, width = query.zero_blocks[0], CELL_BYTES[0]
         cells = encode_cells(block.b[0], width)
         leaves = [cells[start : start + width] for start in range(0, len(cells), width)]
@@ -194,6 +191,7 @@ def _attest_in_time(
         return f"waits until {clock(latest)} for a missing reply: {error}"
     missing = [e.seller for e in market.escrow.submissions(state.order_id) if e.attested == UNAVAILABLE]
     said = "attested" + (f", with no reply of {', '.join(missing)} (UNAVAILABLE)" if missing else "")
+    said += "".join(f"; no tag for {seller}: {fault}" for seller, fault in buyer.untagged(home, order).items())
     return said if receipt else ""
 
 

@@ -33,14 +33,15 @@ from tip_exchange.commitments import (
 from tip_exchange.encryption.packing import fixed_point
 from tip_exchange.encryption.parameters import MIN_WIDTH, QueryKind, parameter_set
 from tip_exchange.encryption.wire import NO_RECORD_QUERY, Query, encode_reply, map_query, query_bytes
-from tip_exchange.errors import InputError, StateError
+from tip_exchange.errors import CounterpartyError, InputError, StateError
 from tip_exchange.files import find_state, held, make_room, write_atomic
 from tip_exchange.influence.records import record_bytes
 from tip_exchange.influence.settings import Compute
 from tip_exchange.roles.ledger import DEFAULT_LIMIT, Ledger
-from tip_exchange.roles.market import Market, Progress, require_phase, scores_context
+from tip_exchange.roles.market import Market, Progress, query_kind, require_phase, scores_context
 from tip_exchange.roles.publication import fetch_model, fetch_sellers, read_model_records
-from tip_exchange.types import CLIP_NORM_SCALE, OrderState, Phase, Terms
+from tip_exchange.settlement import tag_holds, tag_of
+from tip_exchange.types import CLIP_NORM_SCALE, INVALID, OrderState, Phase, Terms
 
 GRADIENT_BYTES = 16 << 30
 """Most bytes of gradients that a home keeps; those used longest ago make room, and more than this is never kept."""
@@ -149,9 +150,10 @@ def checked_query(market: Market, terms: Terms, dimension: int, path: Path) -> Q
     from tip_exchange.encryption.query import zero_block_hash
 
     parameters = parameter_set(terms.parameterSet)
-    limit = query_bytes(parameters, dimension, parameters.N)
+    kind = query_kind(terms)
+    limit = query_bytes(parameters, dimension, parameters.data_set_width(kind))
     market.store.get_file(terms.queryHash, path, limit=limit, hasher=new_keccak)
-    query = map_query(path, parameters, dimension)
+    query = map_query(path, parameters, dimension, kind)
     check("zero block of the query", terms.zeroBlockHash, zero_block_hash(query))
     return query
 
@@ -187,6 +189,7 @@ def _prepare(
     from tip_exchange.encryption.record_scores import ScoringTask, replies, score_records
     from tip_exchange.encryption.scoring import new_pad, value_data_set
     from tip_exchange.encryption.sealed_stream import seal_stream
+    from tip_exchange.encryption.tags import pads, seal_tail
     from tip_exchange.influence.gradients import dimension
     from tip_exchange.influence.models import ModelFolder
     from tip_exchange.influence.store import open_store
@@ -223,9 +226,10 @@ def _prepare(
             f"least {terms.minRecords}"
         )
     with Ledger(home) as ledger:
-        bits = query.parameters.result_bits * (2 if record_query else 1)
+        bits = query.parameters.result_bits * (query.kind.vectors + (record_query is not None))
         ledger.charge(order.order_id, seller, map(record_bytes, data), bits, ledger_limit)
     pad, salt, data_salt = new_pad(query.parameters), secrets.token_bytes(32), secrets.token_bytes(32)
+    tag_pad = new_pad(query.parameters) if terms.tagged else 0
     scores = None
     if record_query:
         task = ScoringTask(
@@ -246,7 +250,11 @@ def _prepare(
         write_atomic(folder / "scores.sealed", sealed)
         scores = {"hash": file_digest(folder / "scores.sealed").hex(), "nonce": secrets.token_hex(32)}
         salt = scores_salt(bytes.fromhex(scores["hash"]), bytes.fromhex(scores["nonce"]))
-    reply = value_data_set(query, fixed_point(vector.mean, query.parameters, str(records)), pad)
+    gradient = fixed_point(vector.mean, query.parameters, str(records))
+    if terms.tagged:
+        reply = seal_tail(value_data_set(query, gradient, *pads(pad, tag_pad)), terms.boxKey)
+    else:
+        reply = value_data_set(query, gradient, pad)
     plain = io.BytesIO()
     np.save(plain, vector.mean)
     write_atomic(folder / "gradient.npy", plain.getvalue())
@@ -260,6 +268,7 @@ def _prepare(
         "given": len(given),
         "records": len(data),
         "pad": pad,
+        "tag_pad": tag_pad,
         "salt": salt.hex(),
         "data_salt": data_salt.hex(),
         "data_root": data_root(data_salt, map(record_bytes, data)).hex(),
@@ -295,23 +304,35 @@ def invitation(market: Market, terms: Terms, seller: str) -> list[bytes]:
 
 
 def _pad_hash(order_id: bytes, seller: str, state: dict[str, Any]) -> bytes:
-    return pad_commitment(order_id, seller, state["pad"], state["records"], bytes.fromhex(state["salt"]))
+    salt = bytes.fromhex(state["salt"])
+    return pad_commitment(order_id, seller, state["pad"], state["records"], salt, tag_pad=state["tag_pad"])
 
 
 def reveal(market: Market, home: Path, account: LocalAccount, order_id: bytes) -> Receipt | None:
-    """Open the pad, so that the contract learns the value; None when it was opened already.
+    """Open the pads, so that the contract learns the value; None when they were opened already.
 
     Raises:
         StateError: this home holds no submission to the order, or the order is in another phase.
+        CounterpartyError: the attested tag does not fit. Nothing was sent: the contract would refuse, and a refused
+            transaction shows the pads, hence the value, to the buyer all the same.
     """
     folder = submission_folder(home, order_id, account.address)
     with held(folder):
         state = find_state(folder / "submission.json")
         if state is None:
             raise StateError(f"{folder} holds no submission of {account.address} to order 0x{order_id.hex()}")
-        if market.escrow.submission(order_id, account.address).revealed:
+        entry, order = market.escrow.submission(order_id, account.address), market.escrow.order(order_id)
+        if entry.revealed:
             return None
-        require_phase(market.escrow.order(order_id), Phase.REVEALING)
+        require_phase(order, Phase.REVEALING)
+        attested = INVALID if entry.attested is None else entry.attested
+        if not tag_holds(attested, entry.tag, state["pad"], state["tag_pad"], order.tag_key):
+            needed = tag_of(attested, state["pad"], state["tag_pad"], order.tag_key)
+            raise CounterpartyError(
+                f"order 0x{order_id.hex()}: the buyer attested the tag {entry.tag} for {account.address}, but your "
+                f"value and pads need {needed}; nothing was sent, and your pads stay secret. It turned you away, or "
+                "attested a value that is not yours: challenge (`tip seller challenge`) if you think it has"
+            )
         return market.escrow.reveal(
             account,
             Journal(home / "journal"),
@@ -320,6 +341,7 @@ def reveal(market: Market, home: Path, account: LocalAccount, order_id: bytes) -
             state["pad"],
             state["records"],
             bytes.fromhex(state["salt"]),
+            tag_pad=state["tag_pad"],
         )
 
 
