@@ -71,6 +71,8 @@ def show_order(session: Session, order: bytes, as_json_output: bool) -> None:
     ]
     lines = [f"order 0x{order.hex()}", f"phase {state.phase.name}", f"buyer {state.terms.buyer}"]
     lines += [f"budget {state.terms.budget} wei, bond {state.terms.bond}, answer fee {state.terms.answerFee}"]
+    tags = "values carry tags" if state.terms.tagged else "no tags: values are claims"
+    lines += [f"{tags}; {state.terms.spotCheckRows} rows of each seller are opened on demand"]
     lines += [f"{name} {clock(when)}" for name, when in ends if when]
     if dispute.challenger is not None:
         key = "the key is public" if dispute.key_revealed else "no key is shown"
