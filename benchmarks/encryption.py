@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from nacl.public import PrivateKey
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
@@ -29,9 +30,11 @@ from benchmarks.memory import resident
 from benchmarks.timing import alternate, ratios, spread
 from tip_exchange.encryption.decryption import decrypt
 from tip_exchange.encryption.packing import fixed_point, inner_product
-from tip_exchange.encryption.parameters import WIDE
+from tip_exchange.encryption.parameters import WIDE, QueryKind
 from tip_exchange.encryption.query import SecretKey, encrypted_query
 from tip_exchange.encryption.scoring import new_pad, value_data_set
+from tip_exchange.encryption.tags import OpenedReply, TagKey, open_reply, seal_tail
+from tip_exchange.encryption.tags import pads as tag_pads
 from tip_exchange.encryption.wire import (
     Query,
     decode_query,
@@ -44,7 +47,7 @@ from tip_exchange.encryption.wire import (
 )
 from tip_exchange.settlement import centred, opened_value
 
-PARTS = ("records", "dimensions", "traffic", "data-set", "large", "cores", "step")
+PARTS = ("records", "dimensions", "traffic", "data-set", "tagged", "large", "cores", "step")
 MINILM_PARAMETERS = 10_794_624
 """Weights and biases of MiniLM-L6-H384 without its embeddings."""
 
@@ -57,14 +60,15 @@ class Size:
     peers: float
     rounds: int
     dimensions: tuple[int, ...]
+    tagged: tuple[int, ...]
     large: int
     cores: int
     step_records: int
     shape: shapes.Shape
 
 
-FULL = Size(4096, 1.0, 5, (4676, 8292), MINILM_PARAMETERS, 1_000_000, 32, shapes.SHAPES[0])
-QUICK = Size(64, 1 / 32, 2, (384,), 20_000, 2048, 4, shapes.TINY[0])
+FULL = Size(4096, 1.0, 5, (4676, 8292), (4676, 1_000_000), MINILM_PARAMETERS, 1_000_000, 32, shapes.SHAPES[0])
+QUICK = Size(64, 1 / 32, 2, (384,), (384,), 20_000, 2048, 4, shapes.TINY[0])
 
 
 def vectors(dimension: int, records: int) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
@@ -194,6 +198,47 @@ def data_set(size: Size) -> Iterator[dict[str, Any]]:
     yield row("milliseconds of the encrypted step", setting, "ours", 50, [1000 * each.wall for each in samples])
 
 
+def tagged(size: Size) -> Iterator[dict[str, Any]]:
+    """What tags add to a data set's valuation: bytes and time, buyer's and seller's, and the buyer's opening."""
+    for dimension in size.tagged:
+        direction, rows = vectors(dimension, 1)
+        integers = fixed_point(direction, WIDE, "query")
+        gradient = fixed_point(rows[0].astype(np.float64), WIDE, "gradient")
+        key, tag_key, box = SecretKey.fresh(WIDE), TagKey.fresh(), PrivateKey.generate()
+        blob = b"".join(encrypted_query(integers, key, tag_key=tag_key))
+        query = decode_query(blob, parameters=WIDE, dimension=dimension, kind=QueryKind.TAGGED)
+        _, plain = _query(integers)
+        pads = new_pad(WIDE), new_pad(WIDE)
+
+        def reply() -> bytes:
+            evaluated = value_data_set(query, gradient, *tag_pads(*pads))  # noqa: B023 (called in this turn)
+            return encode_reply(seal_tail(evaluated, bytes(box.public_key)))  # noqa: B023
+
+        sealed = reply()
+
+        def opened() -> OpenedReply:
+            return open_reply(sealed, key.coefficients, bytes(box), tag_key, WIDE, dimension)  # noqa: B023
+
+        exact = (opened().tag - pads[1] - tag_key.alpha * (opened().value - pads[0])) % WIDE.t == 0
+        steps: dict[str, Callable[[], object]] = {
+            "query": lambda: b"".join(encrypted_query(integers, key, tag_key=tag_key)),  # noqa: B023
+            "query without tags": lambda: b"".join(encrypted_query(integers, key)),  # noqa: B023
+            "reply": reply,
+            "reply without tags": lambda: encode_reply(value_data_set(plain, gradient, pads[0])),  # noqa: B023
+            "opening": opened,
+        }
+        with one_core():
+            samples = alternate(steps, size.rounds)
+        setting = f"d = {dimension:,}, tagged, one core"
+        yield row(
+            "kilobytes of query and reply", setting, "ours", None, [(len(blob) + len(sealed)) / 1000], exact=exact
+        )
+        for name in steps:
+            yield row(
+                f"milliseconds of the {name}", setting, "ours", None, [1000 * each.wall for each in samples[name]]
+            )
+
+
 def large(size: Size) -> Iterator[dict[str, Any]]:
     """A data set's valuation over a whole model's gradient, in a process of its own: time, memory, exactness."""
     command = [sys.executable, "-W", "ignore", "-m", "benchmarks.encryption", "--large", str(size.large)]
@@ -285,6 +330,7 @@ def measurements(peers: Sequence[Contestant], size: Size, parts: Sequence[str] =
         "dimensions": lambda: dimensions(size),
         "traffic": traffic,
         "data-set": lambda: data_set(size),
+        "tagged": lambda: tagged(size),
         "large": lambda: large(size),
         "cores": lambda: cores(size),
         "step": lambda: step(size),

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from tip_exchange.encryption import scoring, tags
 from tip_exchange.encryption.decryption import round_phase
 from tip_exchange.encryption.packing import Coefficients, inner_product
-from tip_exchange.encryption.parameters import CHECKS, WIDE, QueryKind
+from tip_exchange.encryption.parameters import CHECKS, WIDE, ParameterSet, QueryKind
 from tip_exchange.encryption.query import SecretKey, encrypted_query
 from tip_exchange.encryption.scoring import new_pad, value_data_set
 from tip_exchange.encryption.tags import OpenedReply, TagKey, open_reply, seal_tail
@@ -280,6 +280,22 @@ def test_powers_of_two_pass_a_check_modulo_2_to_the_36_at_times_and_one_modulo_a
     assert abs(passed / draws - chance) < 6 * (chance / draws) ** 0.5, "the attack must work"
     keys = [TagKey(secrets.token_bytes(32), b"") for _ in range(2000)]
     assert not any(key.alpha * 2**k % T == 0 for key in keys)
+
+
+def test_a_buyer_that_puts_its_direction_in_place_of_a_check_vector_sees_values_before_it_attests() -> None:
+    """Not stopped (docs/binding.md): check values carry no pad, and nobody sees what vectors a query encrypts."""
+
+    class Looking(TagKey):
+        def query_stretches(self, integers: Coefficients, parameters: ParameterSet) -> Iterator[Coefficients]:
+            for stretch in super().query_stretches(integers, parameters):
+                yield np.concatenate([stretch[-1:], stretch[1:]])
+
+    buyer = Order(Looking(secrets.token_bytes(32), secrets.token_bytes(32)))
+    gradient = random_gradient(DIMENSION, 9)
+    data = buyer.sealed(buyer.evaluated(gradient, *tags.pads(new_pad(WIDE), new_pad(WIDE))))
+    checks = buyer.opened(data).checks
+    assert checks is not None
+    assert checks[0] == inner_product(buyer.direction, gradient)
 
 
 def test_a_key_shown_in_a_dispute_opens_the_value_and_no_check_value(order: Order) -> None:
