@@ -18,6 +18,7 @@ from rich.table import Table
 
 from experiments.icd_market import Market
 from tip_exchange.encryption.parameters import WIDE
+from tip_exchange.settlement import tag_key
 from tip_exchange.types import BURN_ADDRESS
 
 if TYPE_CHECKING:
@@ -80,20 +81,20 @@ class Ledger:
         ]
 
 
-def _reveal(stage: Stage, order: str, names: Sequence[str], *, prober: bool = False) -> None:
+def _reveal(stage: Stage, order: str, names: Sequence[str]) -> None:
     for name in names:
         stage.tip(name, "seller", "reveal", order)
-    if prober:
-        stage.tip("prober", "auditor", "probe", "reveal", order)
     stage.tip("operator", "chain", "advance", "2d")
 
 
 def _shift(stage: Stage) -> None:
-    """Attest every value lower than it decrypts."""
+    """Attest every value lower than it decrypts, with the tag that belongs to it: the buyer alone can."""
     stage.tip("buyer", "buyer", "attest", "coding", "--sign-to", str(stage.folder / "attestation"))
-    path = stage.folder / "buyer/orders/coding/attestation.json"
+    folder = stage.folder / "buyer/orders/coding"
+    path, key = folder / "attestation.json", tag_key((folder / "tag_secret.bin").read_bytes())
     saved = json.loads(path.read_bytes())
     saved["values"] = [(value - SHIFT) % WIDE.t for value in saved["values"]]
+    saved["tags"] = [(tag - key * SHIFT) % WIDE.t for tag in saved["tags"]]
     path.write_text(json.dumps(saved), encoding="utf-8")
     stage.tip("buyer", "buyer", "attest", "coding")
 
@@ -109,9 +110,9 @@ def _proven(stage: Stage, answer: dict[str, Any]) -> None:
 
 def buyer_shifts_values(stage: Stage, order: str, names: Sequence[str], wallets: dict[str, str]) -> None:
     """The buyer takes the same from every value; a probe shows it, and the contract puts every value right."""
-    stage.say("The buyer attests every value lower by 2^33; sellers and the prober reveal")
+    stage.say("The buyer attests every value lower by 2^33, and tags that fit; sellers reveal")
     _shift(stage)
-    _reveal(stage, order, names, prober=True)
+    _reveal(stage, order, names)
     said = stage.refused("prober", "auditor", "probe", "check", order)
     stage.say(f"The prober checks its probe: {said.strip()}")
     stage.say("The prober challenges; the buyer shows its key; the prober has every reply decrypted")
@@ -124,7 +125,7 @@ def buyer_silent(stage: Stage, order: str, names: Sequence[str], wallets: dict[s
     """The buyer has lied as well, and does not show its key when it is challenged."""
     stage.say("The buyer attests every value lower by 2^33, is challenged, and stays silent")
     _shift(stage)
-    _reveal(stage, order, names, prober=True)
+    _reveal(stage, order, names)
     stage.tip("prober", "seller", "challenge", order)
     stage.tip("prober", "order", "draw", order)
 
@@ -133,7 +134,7 @@ def seller_frivolous(stage: Stage, order: str, names: Sequence[str], wallets: di
     """A seller doubts an honest attestation."""
     stage.say("The buyer attests honestly; a seller challenges all the same, and has its own reply decrypted")
     stage.tip("buyer", "buyer", "attest", "coding")
-    _reveal(stage, order, names, prober=True)
+    _reveal(stage, order, names)
     stage.tip(names[0], "seller", "challenge", order)
     stage.tip("buyer", "buyer", "respond", "coding")
     _proven(stage, stage.tip(names[0], "order", "prove", order, "--seller", wallets[names[0]], "--all"))
@@ -152,11 +153,11 @@ def seller_withholds(stage: Stage, order: str, names: Sequence[str], wallets: di
     stage.tip(late, "seller", "publish", order)
     stage.tip("buyer", "buyer", "answer", "coding")
     stage.tip("operator", "chain", "advance", WINDOW)
-    _reveal(stage, order, names, prober=True)
-    stage.say(f"{framing} challenges and shows its reply now: it counts again, but the buyer has not lied")
+    _reveal(stage, order, names)
+    stage.say(f"{framing} challenges and shows its reply now: kept back until here it has no tag, and counts nothing")
     stage.tip(framing, "seller", "challenge", order)
     stage.tip("buyer", "buyer", "respond", "coding")
-    _proven(stage, stage.tip(framing, "order", "prove", order, "--seller", wallets[framing]))
+    stage.tip(framing, "order", "prove", order, "--seller", wallets[framing])
 
 
 CHEATS: dict[str, Callable[[Stage, str, Sequence[str], dict[str, str]], None]] = {

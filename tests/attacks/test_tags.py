@@ -34,7 +34,7 @@ from tip_exchange.encryption.wire import (
     encode_reply,
 )
 from tip_exchange.settlement import T, opened_value
-from tip_exchange.types import INVALID
+from tip_exchange.types import INVALID, MAX_SELLERS, MAX_TAGGED_SELLERS
 
 DIMENSION = 1500
 CAP = WIDE.S**2
@@ -280,6 +280,25 @@ def test_powers_of_two_pass_a_check_modulo_2_to_the_36_at_times_and_one_modulo_a
     assert abs(passed / draws - chance) < 6 * (chance / draws) ** 0.5, "the attack must work"
     keys = [TagKey(secrets.token_bytes(32), b"") for _ in range(2000)]
     assert not any(key.alpha * 2**k % T == 0 for key in keys)
+
+
+def test_six_sellers_together_learn_beta_from_their_tags_so_tags_are_a_second_answer_of_the_oracle(
+    order: Order,
+) -> None:
+    """Then every tag is a known combination of what a crafted reply decrypts to: as many bits again as a value has.
+
+    Counted bit by bit against the 4,360 coefficients that RLWE needs (docs/encryption.md): 80 sellers may answer.
+    """
+    found = []
+    for place in range(CHECKS):
+        told = [int(place == each) for each in range(CHECKS)]
+        opened = order.opened(order.sealed(order.evaluated(zero(), *told, 0, 0)))
+        found.append(-opened.tag % T)
+    assert tuple(found) == order.tag_key.betas, "the attack must work"
+    bits = 2 * T.bit_length() + 1
+    left = {sellers: N - sellers * bits / np.log2(3) for sellers in (MAX_TAGGED_SELLERS, MAX_SELLERS)}
+    assert left[MAX_TAGGED_SELLERS] > 4360 > left[MAX_SELLERS]
+    assert N - MAX_SELLERS * T.bit_length() / np.log2(3) > 4360, "without tags"
 
 
 def test_a_buyer_that_puts_its_direction_in_place_of_a_check_vector_sees_values_before_it_attests() -> None:
