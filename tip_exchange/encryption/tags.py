@@ -11,6 +11,7 @@ except with odds of about 1/t.
 
 α comes from the *tag secret*, which the attestation makes public; wⱼ and βⱼ come from the *check secret*, which never
 leaves the buyer. The cells of z and y₂ travel sealed to the buyer: a key shown in a dispute does not open them.
+Check values carry no pad, so a buyer whose query is not of that form can look at values: docs/binding.md.
 """
 
 from __future__ import annotations
