@@ -34,7 +34,8 @@ class EncryptedOrder:
         pad, tag_pad = new_pad(WIDE), new_pad(WIDE)
         reply = value_data_set(self._query, integers, *pads((pad + constant) % T, (tag_pad + constant) % T))
         data = encode_reply(seal_tail(reply, bytes(self._box.public_key)))
-        opened = open_reply(data, self._key.coefficients, bytes(self._box), self._order.tag_key, WIDE)
+        tag_key, dimension = self._order.tag_key, self._order.query.size
+        opened = open_reply(data, self._key.coefficients, bytes(self._box), tag_key, WIDE, dimension)
         assert opened.checks is not None, opened.fault
         return Submission((opened.value - pad) % T, (opened.tag - tag_pad) % T, opened.checks, ())
 
