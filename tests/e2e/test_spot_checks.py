@@ -97,7 +97,7 @@ class Hostile:
         folder = submission(exchange, seller)
         state = json.loads((folder / "submission.json").read_bytes())
         salt, pad_salt = bytes.fromhex(state["data_salt"]), bytes.fromhex(state["salt"])
-        pads = sealed_pads(state["pad"], 0, pad_salt)
+        pads = sealed_pads(state["pad"], state["tag_pad"], pad_salt)
         return cls(exchange, seller, salt, list(read_canonical(folder / "records.bin")), pads)
 
     @classmethod
@@ -196,7 +196,7 @@ def test_a_seller_of_others_rows_and_one_of_junk_are_rejected_and_the_third_earn
     np.random.default_rng(0).shuffle(rows)
     dressed = [{**row, "text": row["text"].upper().replace(" ", " , ")} for row in rows]
     (exchange.folder / "lab.jsonl").write_text("".join(json.dumps(row) + "\n" for row in dressed))
-    exchange.open("order", "--spot-check-rows", "16")
+    exchange.open("order", "--no-tags", "--spot-check-rows", "16")
     exchange.submit("clinic")
     exchange.submit("lab")
     junk = Hostile.submit(exchange, "ward", [secrets.token_bytes(60) for _ in range(40)])
@@ -238,7 +238,7 @@ def test_rows_that_are_no_records_for_the_model_are_named_and_fail_their_seller(
         b'{"text": "liver", "label": "organ"}': "not one of version 1",
         b"": "0 bytes",
     }
-    exchange.open("order", "--spot-check-rows", "4")
+    exchange.open("order", "--no-tags", "--spot-check-rows", "4")
     sellers = {
         name: Hostile.submit(exchange, name, list(bad)[start : start + 4]) for name, start in (("lab", 0), ("ward", 4))
     }
@@ -258,7 +258,7 @@ def test_rows_that_are_no_records_for_the_model_are_named_and_fail_their_seller(
 
 def test_rows_that_break_naive_parsers_break_nothing(exchange: Exchange) -> None:
     texts = ["[" * 10**5, "NaN", "9" * 10**5, "\ufeffliver", "\u202eliver\x00\x1b[31m", "liver " * 10**5, '"' * 10]
-    exchange.open("order", "--spot-check-rows", "8")
+    exchange.open("order", "--no-tags", "--spot-check-rows", "8")
     seller = Hostile.submit(exchange, "lab", [record(text) for text in texts])
     exchange.advance("2d")
     exchange.tip("buyer", "buyer", "ask-rows", "order")
@@ -270,7 +270,7 @@ def test_rows_that_break_naive_parsers_break_nothing(exchange: Exchange) -> None
 
 def test_rows_that_repeat_each_other_fail_a_seller_that_did_not_drop_them(exchange: Exchange) -> None:
     rewrite_valuation(exchange, repeat_cosine=0.85)
-    exchange.open("order", "--spot-check-rows", "8")
+    exchange.open("order", "--no-tags", "--spot-check-rows", "8")
     seller = Hostile.submit(
         exchange, "lab", [record(text) for text in ("liver acute", "acute liver") for _ in range(5)]
     )
