@@ -25,7 +25,7 @@ from experiments.text_market.market import KINDS, Sizes, TextMarket, draw_market
 SEED = 70_000
 LEVELS = ("per text", "per token")
 GROUPS = ("top", "random", "bottom")
-RETRAININGS, STEPS = 3, 25
+RETRAININGS, STEPS = 2, 25
 QUICK_SHAPE = Shape(layers=1, width=32, vocabulary=512, context=32, steps=30, batch=8)
 QUICK_SIZES = Sizes(train=3, validation=(2, 4), test=(2, 4), sellers=(10, 10, 10), windows=2, texts=2)
 
