@@ -1,6 +1,7 @@
 """Cheats for the demo: somebody breaks the rules on the demo's own ciphertexts, and the contract settles it.
 
-``scripts/demo --cheat buyer-shifts-values | buyer-silent | seller-frivolous | seller-withholds [--quick]``
+``scripts/demo --cheat buyer-shifts-values | buyer-silent | seller-frivolous | seller-withholds | seller-constant |
+seller-junk | seller-scales | seller-duplicates [--quick]``
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import requests
 from rich.console import Console
 from rich.table import Table
 
+from experiments import dishonest
 from experiments.icd_market import Market
 from tip_exchange.encryption.parameters import WIDE
 from tip_exchange.settlement import tag_key
@@ -160,11 +162,54 @@ def seller_withholds(stage: Stage, order: str, names: Sequence[str], wallets: di
     stage.tip(framing, "order", "prove", order, "--seller", wallets[framing])
 
 
+def cheater(names: Sequence[str]) -> str:
+    """Who cheats where a seller does."""
+    return names[1]
+
+
+def repeated(path: Path) -> Path:
+    """A file of the same length that holds a quarter of the records, four times each, reworded."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    records = [json.loads(line) for line in lines[: -(-len(lines) // 4)]]
+    endings = ("", ".", " ", "!")
+    copies = [{**record, "text": record["text"] + ending} for ending in endings for record in records]
+    target = path.with_name(f"{path.stem}-repeated.jsonl")
+    target.write_text("".join(json.dumps(copy) + "\n" for copy in copies[: len(lines)]), encoding="utf-8")
+    return target
+
+
+def seller_cheats(stage: Stage, order: str, names: Sequence[str], wallets: dict[str, str]) -> None:
+    """A seller has submitted what its records are not worth; rows are opened and checked, the rest goes on."""
+    stage.say(f"Submissions are closed; the buyer draws rows, sellers open them, {cheater(names)} as well")
+    stage.tip("buyer", "buyer", "ask-rows", "coding")
+    for name in names:
+        stage.tip(name, "seller", "open-rows", order)
+    found = stage.tip("buyer", "buyer", "check", "coding", "--reject")
+    for verdict in found["sellers"]:
+        (name,) = [name for name in names if wallets[name] == verdict["seller"]]
+        stage.say(f"  {name}: {verdict['status']}{''.join(f'; {reason}' for reason in verdict['reasons'])}")
+    stage.say("The buyer attests to the others; sellers reveal")
+    stage.tip("buyer", "buyer", "attest", "coding")
+    rejected = {
+        entry["seller"] for entry in stage.tip("auditor", "order", "show", order)["submissions"] if entry["rejected"]
+    }
+    for name in names:
+        if wallets[name] in rejected:
+            continue
+        if name == cheater(names):
+            said = stage.refused(name, "seller", "reveal", order)
+            stage.say(f"  {name} cannot reveal, its value has no tag: {' '.join(said.split())}")
+        else:
+            stage.tip(name, "seller", "reveal", order)
+    stage.tip("operator", "chain", "advance", "2d")
+
+
 CHEATS: dict[str, Callable[[Stage, str, Sequence[str], dict[str, str]], None]] = {
     "buyer-shifts-values": buyer_shifts_values,
     "buyer-silent": buyer_silent,
     "seller-frivolous": seller_frivolous,
     "seller-withholds": seller_withholds,
+    **dict.fromkeys(dishonest.CHANGES, seller_cheats),
 }
 
 
@@ -204,4 +249,4 @@ def report(result: dict[str, Any]) -> None:
 
 def parties(names: Sequence[str], wallets: dict[str, str]) -> dict[str, str]:
     """Whose coin is counted: everybody's but the operator's, who pushes payments and pays gas."""
-    return {name: wallets[name] for name in ("buyer", *names, "prober")} | {"burned": BURN_ADDRESS}
+    return {name: wallets[name] for name in ("buyer", *names, "prober") if name in wallets} | {"burned": BURN_ADDRESS}

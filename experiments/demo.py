@@ -22,7 +22,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from experiments import cheats, icd_market
+from experiments import cheats, dishonest, icd_market
 from experiments.statistics import spearman
 from tip_exchange.encryption.packing import fixed_point, inner_product
 from tip_exchange.encryption.parameters import WIDE
@@ -65,12 +65,22 @@ class Stage:
             raise SystemExit(f"{role}: tip {' '.join(arguments)} ended with {done.returncode}, not 1\n{done.stderr}")
         return done.stdout or done.stderr
 
+    def dishonest(self, cheat: str, role: str, *arguments: str, **environment: str) -> dict[str, Any]:
+        """Run one changed `tip` process (:mod:`experiments.dishonest`) in the role's home; its JSON answer."""
+        done = self._run(role, *arguments, "--json", program=("experiments.dishonest", cheat), **environment)
+        if done.returncode:
+            raise SystemExit(f"{role}: {cheat} ended with {done.returncode}\n{done.stderr}{done.stdout}")
+        answer: dict[str, Any] = json.loads(done.stdout)
+        return answer
+
     def say(self, sentence: str) -> None:
         """Tell what happens."""
         console.print(f"[bold]{sentence}[/bold]")
 
-    def _run(self, role: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "tip_exchange", *arguments]
+    def _run(
+        self, role: str, *arguments: str, program: Sequence[str] = ("tip_exchange",), **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", *program, *arguments]
         settings = self.environment | {"TIP_HOME": str(self.folder / role)} | environment
         return subprocess.run(command, env=settings, capture_output=True, text=True, check=False)
 
@@ -117,7 +127,7 @@ def run(folder: Path, seed: int, chain: str, cheat: str | None = None, quick: bo
             stage.environment["TIP_DEPLOYMENT"] = str(folder / "deployment.json")
             wallets = side_by_side(
                 lambda role: stage.tip(role, "wallet", "new")["address"],
-                ["operator", "buyer", *names, *(["prober"] if cheat else [])],
+                ["operator", "buyer", *names, *(["prober"] if cheat and cheat not in dishonest.CHANGES else [])],
             )
             side_by_side(lambda role: stage.tip("operator", "chain", "fund", wallets[role]), list(wallets))
             stage.spend("deploy", stage.tip("operator", "chain", "deploy"))
@@ -129,9 +139,17 @@ def run(folder: Path, seed: int, chain: str, cheat: str | None = None, quick: bo
 
 
 def _submit(
-    stage: Stage, market: icd_market.Market, names: list[str], wallets: dict[str, str]
+    stage: Stage, market: icd_market.Market, names: list[str], wallets: dict[str, str], cheat: str = ""
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The buyer opens its order and everybody who sells answers it; what they printed."""
+    """The buyer opens its order and everybody who sells answers it, a cheat in its way; what they printed."""
+
+    def submit(name: str) -> dict[str, Any]:
+        path = market.sellers[name]
+        if cheat not in dishonest.CHANGES or name != cheats.cheater(names):
+            return stage.tip(name, "seller", "submit", order, "--records", str(path), OMP_NUM_THREADS="1")
+        path = cheats.repeated(path) if cheat == "seller-duplicates" else path
+        return stage.dishonest(cheat, name, "seller", "submit", order, "--records", str(path), OMP_NUM_THREADS="1")
+
     windows = {"submit": SUBMIT, "attest": ATTEST, "reveal": REVEAL, "challenge": CHALLENGE, "claim": CLAIM}
     invited = [name for name in wallets if name not in ("operator", "buyer")]
     with stage.timed("open", "The buyer encrypts what it looks for and locks the money"):
@@ -144,12 +162,7 @@ def _submit(
         )  # fmt: skip
         order = stage.spend("open", opened)["order_id"]
     with stage.timed("submit", f"{len(names)} sellers value their records blindly and commit"):
-        submitted = side_by_side(
-            lambda name: stage.tip(
-                name, "seller", "submit", order, "--records", str(market.sellers[name]), OMP_NUM_THREADS="1"
-            ),
-            names,
-        )
+        submitted = side_by_side(submit, names)
         for answer in submitted.values():
             stage.spend("submit", answer)
     return opened, submitted
@@ -165,10 +178,11 @@ def _cheat(
     cheat: str,
 ) -> dict[str, Any]:
     ledger = cheats.Ledger(stage.environment["TIP_RPC"], cheats.parties(names, wallets))
-    opened, _ = _submit(stage, market, names, wallets)
+    opened, _ = _submit(stage, market, names, wallets, cheat)
     order = opened["order_id"]
-    with stage.timed("probe", "A prober submits a constant it knows; nobody can tell it from a reply"):
-        stage.tip("prober", "auditor", "probe", "submit", order)
+    if "prober" in wallets:
+        with stage.timed("probe", "A prober submits a constant it knows; nobody can tell it from a reply"):
+            stage.tip("prober", "auditor", "probe", "submit", order)
     with stage.timed("dispute", f"The cheat: {cheat}"):
         ended = cheats.play(stage, cheat, order, names, wallets)
     return {

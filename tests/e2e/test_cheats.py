@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
-from exchange import SELLERS, Exchange
+import pytest
+from exchange import SELLERS, Ended, Exchange, _run
 
-from experiments import cheats
+from experiments import cheats, dishonest
 
 ETHER = 10**18
 BUDGET, BOND, FEE, CHALLENGE_BOND = ETHER, ETHER // 2, ETHER // 100, ETHER // 10
+
+
+def _changed(cheat: str, *arguments: Any) -> None:
+    """As the demo runs a dishonest seller, forked from the warm server."""
+    dishonest.CHANGES[cheat]()
+    _run(*arguments)
 
 
 class Stage:
@@ -28,6 +36,16 @@ class Stage:
         ended = self.exchange.run(role, *arguments)
         assert ended.status == 1, ended.err
         return ended.out
+
+    def dishonest(self, cheat: str, role: str, *arguments: str) -> dict[str, Any]:
+        out, err = self.folder / "out", self.folder / "err"
+        settings = self.exchange.environment | {"TIP_HOME": str(self.exchange.home(role))}
+        process = self.exchange.processes.Process(
+            target=_changed, args=(cheat, [*arguments, "--json"], settings, out, err, 0)
+        )
+        process.start()
+        process.join(120)
+        return Ended(process.exitcode, out.read_text(), err.read_text()).answer
 
     def say(self, sentence: str) -> None:
         self.said.append(sentence)
@@ -82,3 +100,35 @@ def test_withheld_replies_cost_the_buyer_nothing_but_what_they_are_worth(exchang
     assert (ended["differences"], ended["lost"]) == (0, False)
     assert gained["burned"] == gained["prober"] == 0
     assert gained["buyer"] >= CHALLENGE_BOND - BUDGET - 3 * FEE
+
+
+def sold(exchange: Exchange, cheat: str) -> tuple[list[str], dict[str, int]]:
+    """What was said while a seller cheated, and what each party gained beside gas."""
+    stage: Any = Stage(exchange)
+    if cheat == "seller-duplicates":
+        path = exchange.folder / "model/valuation.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"repeat_cosine": 0.979}))
+    exchange.open("coding", "--spot-check-rows", "20", "--min-records", "1")
+    ledger = cheats.Ledger(exchange.environment["TIP_RPC"], cheats.parties(SELLERS, exchange.wallets))
+    for seller in SELLERS:
+        records = exchange.folder / f"{seller}.jsonl"
+        if seller != cheats.cheater(SELLERS):
+            exchange.submit(seller)
+            continue
+        records = cheats.repeated(records) if cheat == "seller-duplicates" else records
+        stage.dishonest(cheat, seller, "seller", "submit", exchange.order, "--records", str(records))
+    ended = cheats.play(stage, cheat, exchange.order, SELLERS, exchange.wallets)
+    assert ended["audit"]["ok"]
+    assert ended["held_wei"] == 0
+    gained = {row["name"]: row["gained_wei"] for row in ledger.rows()}
+    assert sum(gained.values()) == BUDGET + BOND + 8 * FEE, "all of the deposit, made before, comes back or is paid"
+    return stage.said, gained
+
+
+@pytest.mark.parametrize("cheat", dishonest.CHANGES)
+def test_a_seller_that_cheats_earns_nothing_and_the_others_are_paid(exchange: Exchange, cheat: str) -> None:
+    said, gained = sold(exchange, cheat)
+    assert gained[cheats.cheater(SELLERS)] == 0, said
+    for seller in SELLERS:
+        if seller != cheats.cheater(SELLERS):
+            assert gained[seller] >= FEE, said
