@@ -158,7 +158,7 @@ def _submit(
             "--validation", str(market.validation), "--background", str(market.train),
             "--budget", BUDGET, "--bond", BOND, "--answer-fee", FEE, "--min-records", "8",
             *(text for name, window in windows.items() for text in (f"--{name}-window", window)),
-            *(text for name in invited for text in ("--seller", wallets[name])),
+            *(text for name in invited for text in ("--seller", wallets[name])), *(["--tags"] if cheat else []),
         )  # fmt: skip
         order = stage.spend("open", opened)["order_id"]
     with stage.timed("submit", f"{len(names)} sellers value their records blindly and commit"):
@@ -201,8 +201,14 @@ def _trade(
 ) -> dict[str, Any]:
     opened, submitted = _submit(stage, market, names, wallets)
     order = opened["order_id"]
-    with stage.timed("settle", "The buyer attests, sellers reveal, time passes, everybody is paid"):
+    with stage.timed(
+        "check", "Sellers open 20 rows each, drawn by neither side; the buyer checks them, blind of any value"
+    ):
         stage.tip("operator", "chain", "advance", SUBMIT)
+        stage.tip("buyer", "buyer", "ask-rows", "coding")
+        side_by_side(lambda name: stage.tip(name, "seller", "open-rows", order), names)
+        verdicts = stage.tip("buyer", "buyer", "check", "coding")["sellers"]
+    with stage.timed("settle", "The buyer attests, sellers reveal, time passes, everybody is paid"):
         stage.spend("attest", stage.tip("buyer", "buyer", "attest", "coding"))
         revealed = side_by_side(lambda name: stage.tip(name, "seller", "reveal", order), names)
         stage.tip("operator", "chain", "advance", REVEAL)
@@ -252,6 +258,7 @@ def _trade(
         "seconds": stage.seconds | {"total": round(time.monotonic() - started, 2)},
         "gas": stage.gas,
         "refund_wei": refund["refunded_wei"],
+        "rows": {name: next(v for v in verdicts if v["seller"] == wallets[name]) for name in names},
         "audit": {"checks": len(audit["checks"]), "ok": audit["ok"]},
         "exact": bool(exact),
     }
@@ -280,6 +287,10 @@ def report(result: dict[str, Any]) -> None:
     )
     out.print(f"Spearman correlation of payout with true utility: {result['spearman_utility']:.2f}")
     out.print(f"encrypted against float64: Pearson {result['pearson']:.6f}, integers exact: {result['exact']}")
+    rows = result["rows"].values()
+    passed = sum(row["status"] == "passed" for row in rows)
+    opened = sum(row["rows"] for row in rows)
+    out.print(f"rows opened before the attestation: {opened}; sellers that pass: {passed} of {len(rows)}")
     verdict = "all" if result["audit"]["ok"] else "NOT all"
     out.print(f"auditor: {verdict} {result['audit']['checks']} checks hold")
     out.print("gas: " + ", ".join(f"{step} {gas:,}" for step, gas in result["gas"].items()), soft_wrap=True)

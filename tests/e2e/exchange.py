@@ -190,7 +190,8 @@ class Exchange:
             "buyer", "open", "--name", name, "--model", str(folder / "model"), "--budget", "1ether",
             "--bond", "0.5ether",
             "--validation", str(folder / "validation.jsonl"), "--background", str(folder / "background.jsonl"),
-            "--answer-fee", "0.01ether", "--max-sellers", "8", "--min-records", "4", "--spot-check-rows", "0", *more,
+            "--answer-fee", "0.01ether", "--max-sellers", "8", "--min-records", "4", "--spot-check-rows", "0", "--tags",
+            *more,
         ]  # fmt: skip
 
     def open(self, name: str = "order", *more: str) -> str:

@@ -44,7 +44,7 @@ def test_texts_are_valued_and_paid_for_what_they_teach_a_language_model(exchange
     train = ["buyer", "train", "--base", str(folder / "base"), "--records", str(folder / "background.jsonl")]
     train += ["--out", str(folder / "model"), "--checkpoints", "2", "--rank", "4", "--max-length", "12"]
     exchange.tip("buyer", *train, "--max-blocks", "4", "--per-token")
-    exchange.open("order", "--processes", "1", "--batch-tokens", "60")
+    exchange.open("order", "--no-tags", "--processes", "1", "--batch-tokens", "60")
     for seller in SELLERS:
         assert exchange.submit(seller)["given"] == 24
     exchange.settle()

@@ -247,10 +247,11 @@ def caps(
     help="Also ask for scores of single records, of about so many a seller; sellers may leave them out.",
 )
 @click.option(
-    "--no-tags",
-    is_flag=True,
-    help="Leave out the tags that tie values to data: the query is an eighth of the size, and a seller that encrypts a "
-    "constant or sends random bytes is paid for it.",
+    "--tags/--no-tags",
+    default=False,
+    show_default=True,
+    help="Have the contract take only values that are inner products with your query, so that constants and random "
+    "bytes earn nothing. A larger query; and sellers have to trust that you do not look at values before you attest.",
 )
 @click.option(
     "--spot-check-rows",
@@ -294,7 +295,7 @@ def open_(
         "challengeWindow": terms["challenge_window"],
         "claimWindow": terms["claim_window"],
         "maxSellers": terms["max_sellers"],
-        "tags": not terms["no_tags"],
+        "tags": terms["tags"],
         "sellers": terms["sellers"],
         "scored_records": terms["record_scores"],
         "spotCheckRows": terms["spot_check_rows"],

@@ -94,7 +94,7 @@ class Offer:
     scored_records: int = 0
     """Records of one seller for which scores can be asked one by one, the number the record query is laid out for; 0
     publishes none."""
-    tags: bool = True
+    tags: bool = False
     """Whether values are tied to linear forms of the direction (docs/binding.md), so that constants are not paid."""
 
 
