@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
-from math import comb
 from typing import Any
 
 import numpy as np
@@ -31,7 +30,7 @@ from torch.nn import functional
 from experiments.encrypted_values import encrypted_values
 from experiments.fidelity.digits import CLASSES, RETRAINING_DECAY, Draw, Images, Perceptrons, Setting
 from experiments.fidelity.plots import intervals
-from experiments.statistics import bootstrap, pearson, pooled, pooled_gain, spearman
+from experiments.statistics import bootstrap, pearson, pooled, pooled_gain, shapley, spearman
 from experiments.study import Result, Study, Work, interval, main
 from tip_exchange.influence.capture import LayerGradients
 from tip_exchange.influence.curvature import DampedFisher
@@ -144,17 +143,6 @@ def coalitions(sellers: int) -> list[tuple[int, ...]]:
     """The sets of sellers that are trained with: of three every set, of more none and each alone."""
     sizes = range(sellers + 1) if sellers <= 3 else (0, 1)
     return [each for size in sizes for each in combinations(range(sellers), size)]
-
-
-def shapley(worth: dict[tuple[int, ...], float], sellers: int) -> list[float]:
-    """Exact Shapley values of the sellers, from the worth of every set of them."""
-    found = [0.0] * sellers
-    for coalition, amount in worth.items():
-        for seller in range(sellers):
-            if seller not in coalition:
-                weight = 1 / (sellers * comb(sellers - 1, len(coalition)))
-                found[seller] += weight * (worth[tuple(sorted((*coalition, seller)))] - amount)
-    return found
 
 
 def vectors(market: Market | Draw, models: Sequence[nn.Module]) -> tuple[Floats, list[Floats]]:

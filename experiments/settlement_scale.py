@@ -161,7 +161,8 @@ class Order:
         clock = time.perf_counter()
         key, tags, secret = self._secret.coefficients, list[int](), NO_TAG_SECRET
         if self._tag_key:
-            opened = [open_reply(seat.reply, key, bytes(self._box), self._tag_key, WIDE) for seat in self.seats]
+            box, d = bytes(self._box), self._job.dimension
+            opened = [open_reply(seat.reply, key, box, self._tag_key, WIDE, d) for seat in self.seats]
             values, tags, secret = [o.value for o in opened], [o.tag for o in opened], self._tag_key.tag_secret
         else:
             values = [decrypt(seat.reply, key, WIDE) for seat in self.seats]

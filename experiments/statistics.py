@@ -1,8 +1,9 @@
-"""Correlations, and the intervals of means and of correlations."""
+"""Correlations, the intervals of means and of correlations, and Shapley values."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import comb
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,3 +72,14 @@ def _resampled(correlation: Correlation, left: Markets, right: Markets, draws: i
     sides = [[np.asarray(market, dtype=np.float64) for market in side] for side in (left, right)]
     picks = np.random.default_rng(seed).integers(len(left), size=(draws, len(left)))
     return np.array([correlation(*(np.concatenate([side[i] for i in pick]) for side in sides)) for pick in picks])
+
+
+def shapley(worth: dict[tuple[int, ...], float], sellers: int) -> list[float]:
+    """Exact Shapley values of the sellers, from the worth of every set of them."""
+    found = [0.0] * sellers
+    for coalition, amount in worth.items():
+        for seller in range(sellers):
+            if seller not in coalition:
+                weight = 1 / (sellers * comb(sellers - 1, len(coalition)))
+                found[seller] += weight * (worth[tuple(sorted((*coalition, seller)))] - amount)
+    return found

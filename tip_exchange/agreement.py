@@ -30,6 +30,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import fdtri
 
 from tip_exchange.errors import InputError
 
@@ -46,10 +47,6 @@ ROW_TOLERANCE = 2.0**-7
 
 ROUNDING = 2.0**-16
 """Most that one check value differs by fixed point: gradient and check vector are rounded to multiples of 2⁻¹⁷."""
-
-_ANGLES = np.linspace(0.0, np.pi / 2, 2**12 + 1)
-with np.errstate(divide="ignore"):
-    _SINES, _COSINES = np.log(np.sin(_ANGLES)), np.log(np.abs(np.cos(_ANGLES)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,24 +112,11 @@ def _spreads(
     along = max(float(direction @ covariance @ direction), trace / m)
     part = (1 - k / records) / k
     return (
-        float(np.sqrt(critical_ratio(freedom, freedom * (k - 1), _DISTANCE) * trace * part)),
-        float(np.sqrt(critical_ratio(1.0, k - 1, 2 * _GROWTH) * along * part)),
+        float(np.sqrt(_critical_ratio(freedom, freedom * (k - 1), _DISTANCE) * trace * part)),
+        float(np.sqrt(_critical_ratio(1.0, k - 1, 2 * _GROWTH) * along * part)),
     )
 
 
-def critical_ratio(above: float, below: float, level: float) -> float:
-    """What a quotient of mean squares exceeds with probability ``level``: the upper quantile of Snedecor's F.
-
-    With F = below/above · tan²θ the density is proportional to sin(θ)^(above − 1) · cos(θ)^(below − 1), which is smooth
-    on [0, π/2] for both degrees of freedom from 1 on, and is summed by the trapezoidal rule.
-
-    Args:
-        above, below: degrees of freedom of numerator and denominator, each at least 1.
-        level: in (0, 1).
-    """
-    with np.errstate(invalid="ignore"):
-        logarithm = np.nan_to_num((above - 1) * _SINES + (below - 1) * _COSINES)  # 0 · −∞, of sin⁰ at 0, is 0
-    density = np.exp(logarithm - logarithm.max())
-    tails = np.concatenate([[0.0], np.cumsum((density[1:] + density[:-1])[::-1])])
-    angle = float(np.interp(level, tails / tails[-1], _ANGLES[::-1]))
-    return below / above * float(np.tan(angle)) ** 2
+def _critical_ratio(above: float, below: float, level: float) -> float:
+    """What a quotient of mean squares of so many degrees of freedom exceeds with probability ``level``."""
+    return float(fdtri(above, below, 1 - level))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from math import comb
 
 import numpy as np
 import torch
@@ -16,6 +15,7 @@ from torch.nn import functional
 from experiments.encrypted_values import encrypted_values
 from experiments.hospital_market.hospitals import SELLERS, Market, deal, purchases
 from experiments.hospital_market.tables import Table, load
+from experiments.statistics import shapley
 from experiments.study import Result
 from tip_exchange.influence.capture import LayerGradients
 from tip_exchange.influence.curvature import DampedFisher
@@ -304,16 +304,6 @@ def coalitions(every: bool) -> list[tuple[int, ...]]:
     if every:
         return [each for size in range(SELLERS + 1) for each in combinations(everyone, size)]
     return [(), *((s,) for s in everyone), *(everyone[:s] + everyone[s + 1 :] for s in everyone), everyone]
-
-
-def shapley(worth: dict[tuple[int, ...], float], sellers: int) -> list[float]:
-    """Exact Shapley values of the sellers, from the worth of every set of them."""
-    found = [0.0] * sellers
-    for coalition, amount in worth.items():
-        for seller in set(range(sellers)) - set(coalition):
-            gain = worth[tuple(sorted((*coalition, seller)))] - amount
-            found[seller] += gain / (sellers * comb(sellers - 1, len(coalition)))
-    return found
 
 
 def joined(sets: Sequence[Examples]) -> Examples:

@@ -113,9 +113,9 @@ def test_the_auditor_notices_a_record_query_that_is_not_the_one_named(exchange: 
 
 
 def test_an_answer_over_the_ledgers_limit_is_refused_and_nothing_is_sent(exchange: Exchange) -> None:
-    exchange.open("first")
+    exchange.open("first", "--no-tags")
     submit(exchange, "clinic", "--ledger-limit", "38")
-    exchange.open("second")
+    exchange.open("second", "--no-tags")
     arguments = ["seller", "submit", exchange.order, "--records", str(exchange.folder / "clinic.jsonl")]
     refused = exchange.run("clinic", *arguments, "--ledger-limit", "75")
     assert refused.status == 1

@@ -163,7 +163,7 @@ def test_evidence_against_an_honest_seller_does_not_hold(exchange: Exchange) -> 
 
 def test_a_buyer_that_attested_another_value_convicts_nobody(exchange: Exchange) -> None:
     """The naive comparison, with the revealed value, would convict an honest seller."""
-    exchange.open("order", SCORES, "24")
+    exchange.open("order", "--no-tags", SCORES, "24")
     handed_over(exchange, shift=2**30)
     over(exchange)
     assert not any(each["agrees"] for each in collected(exchange)["sellers"])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from tip_exchange.agreement import LEVEL, ROUNDING, ROW_TOLERANCE, Agreement, agreement, critical_ratio
+from tip_exchange.agreement import LEVEL, ROUNDING, ROW_TOLERANCE, Agreement, agreement
 from tip_exchange.errors import InputError
 
 M, D = 6, 5_000
@@ -179,13 +179,3 @@ def test_equal_rows_leave_room_for_unseen_ones_only_and_zeros_are_no_trouble() -
 def test_what_does_not_fit_is_an_input_error(checks: Rows, rows: Rows, records: int, dimension: int) -> None:
     with pytest.raises(InputError):
         agreement(checks, rows, records, dimension)
-
-
-@given(st.floats(1, 40), st.floats(2, 2_000), st.floats(2.5e-4, 0.5))
-@settings(max_examples=60, deadline=None)
-def test_the_quantile_is_snedecors(above: float, below: float, level: float) -> None:
-    assert critical_ratio(above, below, level) == pytest.approx(stats.f.isf(level, above, below), rel=1e-2, abs=1e-4)
-
-
-def test_the_quantile_of_one_and_one_is_cauchys() -> None:
-    assert critical_ratio(1, 1, 0.002) == pytest.approx(np.tan(np.pi * (0.5 - 0.001)) ** 2, rel=1e-6)

@@ -21,13 +21,13 @@ from experiments.causal_validity import (
     coalitions,
     draw_market,
     scores,
-    shapley,
     trained,
     vectors,
     worths,
 )
 from experiments.fidelity import digits
 from experiments.fidelity.digits import CLASSES
+from experiments.statistics import shapley
 from experiments.study import Result, main
 
 

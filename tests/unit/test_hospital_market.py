@@ -20,10 +20,10 @@ from experiments.hospital_market.table_markets import (
     coalitions,
     draw_table_market,
     one_pass,
-    shapley,
     vectors,
 )
 from experiments.hospital_market.tables import TABLES, load
+from experiments.statistics import shapley
 from experiments.study import Work
 
 pytestmark = pytest.mark.skipif(
