@@ -422,9 +422,9 @@ interface IInfluenceEscrow {
     /// @dev Reverts with UnknownOrder, WrongPhase, SellerIsBuyer, OrderFull, NotOnAllowList, MissingHash,
     /// AlreadySubmitted. Equal reply hashes are not refused: pads make a copy worthless.
     /// @param replyHash Commitment to the encrypted, padded valuation.
-    /// @param padHash What `reveal` opens, `keccak256(abi.encode(orderId, seller, records, keccak256(abi.encode(pad, tagPad,
-    /// salt))))` of the types that it takes; tagPad is 0 in an order without tags. The inner hash proves the number of
-    /// records and tells nothing of the pads.
+    /// @param padHash What `reveal` opens: `keccak256(abi.encode(orderId, seller, records, inner))` with
+    /// `inner = keccak256(abi.encode(pad, tagPad, salt))`, of the types that it takes; tagPad is 0 in an order without
+    /// tags. The inner hash proves the number of records and tells nothing of the pads.
     /// @param dataRoot Merkle root over the seller's records.
     /// @param allowProof Merkle proof of the sender's address; ignored when the order has no allow-list.
     function submit(

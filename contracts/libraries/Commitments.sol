@@ -9,7 +9,7 @@ library Commitments {
         return keccak256(abi.encodePacked(keccak256(c1), cell));
     }
 
-    /// @notice What a seller commits to at submit: its number of records, which it may show by itself, and its sealed pads.
+    /// @notice What a seller commits to at submit: its number of records, which it may show by itself, and its pads.
     function pad(bytes32 orderId, address seller, uint32 records, uint64 pad_, uint64 tagPad, bytes32 salt)
         internal
         pure
