@@ -34,7 +34,7 @@ ROWS = 6
 
 def opened_order(exchange: Exchange, *sellers: str, rows: int = ROWS) -> None:
     """From the opening to the end of submissions."""
-    exchange.open("order", "--spot-check-rows", str(rows))
+    exchange.open("order", "--no-tags", "--spot-check-rows", str(rows))
     for seller in sellers:
         exchange.submit(seller)
     exchange.advance("2d")
