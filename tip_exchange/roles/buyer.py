@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import re
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -420,14 +420,14 @@ def prepare_attestation(
         same = saved["submissions"] == state.submissions_hash.hex() and saved["rejected"] == rejected
         if same and UNAVAILABLE not in saved["values"]:  # else a reply may have come meanwhile
             return _attestation(folder, state, saved)
-    opened = []
+    open_one, opened = reply_opener(folder), []
     for done, submission in enumerate(submissions):
         progress("decrypting", done, len(submissions))
         if submission.rejected:
             opened.append(OpenedReply(INVALID, 0, None))
             continue
         try:
-            opened.append(opened_reply(folder, fetch_reply(market.store, submission)))
+            opened.append(open_one(fetch_reply(market.store, submission)))
         except (StorageError, IntegrityError):
             if not missing_unavailable:
                 raise
@@ -457,16 +457,16 @@ def untagged(home: Path, order: str) -> Mapping[str, str]:
     return faults
 
 
-def opened_reply(folder: Path, data: bytes) -> OpenedReply:
-    """What the secrets in an :func:`order_folder` make of a reply's bytes; without tags its value alone."""
+def reply_opener(folder: Path) -> Callable[[bytes], OpenedReply]:
+    """What opens a reply's bytes with the secrets in an :func:`order_folder`; without tags to its value alone."""
     state = read_state(folder / "order.json")
     terms = _terms_of(state)
     parameters = parameter_set(terms.parameterSet)
     key = unpack((folder / "secret_key.bin").read_bytes(), parameters)
     if not terms.tagged:
-        return OpenedReply(decrypt(data, key, parameters), 0, None)
-    box_key = (folder / "box_key.bin").read_bytes()
-    return open_reply(data, key, box_key, tag_key_of(folder), parameters, state["dimension"])
+        return lambda data: OpenedReply(decrypt(data, key, parameters), 0, None)
+    box_key, tag_key = (folder / "box_key.bin").read_bytes(), tag_key_of(folder)
+    return lambda data: open_reply(data, key, box_key, tag_key, parameters, state["dimension"])
 
 
 def tag_key_of(folder: Path) -> TagKey:
@@ -492,7 +492,7 @@ def check_values(market: Market, home: Path, order: str, seller: str) -> NDArray
     tag_key_of(folder)
     terms = _terms_of(read_state(folder / "order.json"))
     submission = market.escrow.submission(identity_of(folder), seller)
-    opened = opened_reply(folder, fetch_reply(market.store, submission))
+    opened = reply_opener(folder)(fetch_reply(market.store, submission))
     if opened.checks is None:
         raise WireError(f"reply of seller {seller}: {opened.fault}; it has no tag, so it will not be paid")
     checks: NDArray[np.float64] = np.array(opened.checks) / float(parameter_set(terms.parameterSet).S) ** 2

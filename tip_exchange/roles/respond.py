@@ -55,11 +55,11 @@ def answer(market: Market, home: Path, account: LocalAccount, order: str) -> lis
         if state.phase != Phase.PUBLISHING:
             require_phase(state, Phase.ANSWERING)
         published, journal = published_replies(market, identity), Journal(home / "journal")
-        answers = []
+        open_one, answers = buyer.reply_opener(folder), []
         for entry in waiting:
             reply = published.get(entry.seller, b"")
             check(f"published reply of seller {entry.seller}", entry.reply_hash, reply_commitment(reply))
-            opened = buyer.opened_reply(folder, reply)
+            opened = open_one(reply)
             receipt = market.escrow.answer_reply(account, journal, identity, entry.seller, opened.value, opened.tag)
             answers.append((entry.seller, receipt))
         return answers
