@@ -4,6 +4,7 @@ pragma solidity 0.8.37;
 import {IInfluenceEscrow} from "../../contracts/interfaces/IInfluenceEscrow.sol";
 import {MockWallet} from "../../contracts/mocks/MockWallet.sol";
 import {EscrowTest} from "./EscrowTest.sol";
+import {Signing} from "./Signing.sol";
 
 contract AttestTest is EscrowTest {
     bytes32 private id;
@@ -190,7 +191,6 @@ contract AttestTest is EscrowTest {
         return sign(key, verifier, order, values, noTags, 0);
     }
 
-    /// @dev EIP-712 from its type strings, not from the contract's own functions.
     function sign(
         uint256 key,
         address verifier,
@@ -199,29 +199,8 @@ contract AttestTest is EscrowTest {
         uint64[] memory tags,
         bytes32 tagSecret
     ) private view returns (bytes memory) {
-        bytes32 domain = keccak256(
-            abi.encode(
-                keccak256("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"),
-                keccak256("tip_exchange InfluenceEscrow"),
-                keccak256("1"),
-                block.chainid,
-                verifier
-            )
-        );
-        bytes32 message = keccak256(
-            abi.encode(
-                keccak256(
-                    "Attestation(bytes32 orderId,bytes32 submissions,uint64[] values,uint64[] tags,bytes32 tagSecret)"
-                ),
-                order,
-                escrow.orderOf(order).submissionsHash,
-                keccak256(abi.encodePacked(values)),
-                keccak256(abi.encodePacked(tags)),
-                tagSecret
-            )
-        );
-        (uint8 v, bytes32 r, bytes32 s) = vm.sign(key, keccak256(abi.encodePacked(hex"1901", domain, message)));
-        return abi.encodePacked(r, s, v);
+        bytes32 submissions = escrow.orderOf(order).submissionsHash;
+        return Signing.attestation(key, verifier, order, submissions, values, tags, tagSecret);
     }
 
     function split(bytes memory signature) private pure returns (bytes32 r, bytes32 s, uint8 v) {

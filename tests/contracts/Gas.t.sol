@@ -3,6 +3,7 @@ pragma solidity 0.8.37;
 
 import {IInfluenceEscrow} from "../../contracts/interfaces/IInfluenceEscrow.sol";
 import {DisputeTest} from "./DisputeTest.sol";
+import {Signing} from "./Signing.sol";
 
 /// @dev Gas of whole transactions in coin, of orders with tags unless it says otherwise: each call starts from cold
 /// storage and pays its base fee and calldata. What leads up to it is not metered, so that `.gas-snapshot` has a line
@@ -295,29 +296,7 @@ contract GasTest is DisputeTest {
         view
         returns (bytes memory)
     {
-        bytes32 domain = keccak256(
-            abi.encode(
-                keccak256("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"),
-                keccak256("tip_exchange InfluenceEscrow"),
-                keccak256("1"),
-                block.chainid,
-                address(escrow)
-            )
-        );
-        bytes32 message = keccak256(
-            abi.encode(
-                keccak256(
-                    "Attestation(bytes32 orderId,bytes32 submissions,uint64[] values,uint64[] tags,bytes32 tagSecret)"
-                ),
-                id,
-                submissions,
-                keccak256(abi.encodePacked(values)),
-                keccak256(abi.encodePacked(tags)),
-                TAG_SECRET
-            )
-        );
-        (uint8 v, bytes32 r, bytes32 s) = vm.sign(buyerKey, keccak256(abi.encodePacked(hex"1901", domain, message)));
-        return abi.encodePacked(r, s, v);
+        return Signing.attestation(buyerKey, address(escrow), id, submissions, values, tags, TAG_SECRET);
     }
 
     function within(string memory step, uint256 budget) private {
