@@ -24,19 +24,17 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from rich.table import Table
 from sklearn.datasets import load_digits
-from torch import Tensor, nn
 from torch.nn import functional
 
 from experiments.encrypted_values import encrypted_values
-from experiments.fidelity.digits import CLASSES, RETRAINING_DECAY, Draw, Images, Perceptrons, Setting
+from experiments.fidelity.digits import CLASSES, RETRAINING_DECAY, Images, Perceptrons, Setting
 from experiments.fidelity.plots import intervals
+from experiments.product_vectors import gradient_rows, joined, product_vectors
 from experiments.statistics import bootstrap, pearson, pooled, pooled_gain, shapley, spearman
 from experiments.study import Result, Study, Work, interval, main
 from tip_exchange.influence.capture import LayerGradients
-from tip_exchange.influence.curvature import DampedFisher
 from tip_exchange.influence.layers import select_layers
 from tip_exchange.influence.projection import SeededProjections
-from tip_exchange.influence.valuation import clip_norm
 
 TRAIN, VALIDATION, TEST, LACKED = 200, 299, 298, 4
 SMALLEST, LARGEST, WORST = 20, 80, 0.3
@@ -98,11 +96,6 @@ def draw_market(kind: str, seed: int) -> Market:
     return Market(train, validation, test, tuple(sellers), tuple(sorted(lacked.tolist())), classes)
 
 
-def joined(sets: Sequence[Images]) -> Images:
-    """All of them as one."""
-    return torch.cat([x for x, _ in sets]), torch.cat([y for _, y in sets])
-
-
 def trained(sets: Sequence[Images], seeds: Sequence[int], decay: float) -> Perceptrons:
     """A perceptron for every set and seed, sets outermost."""
     longest = max(len(y) for _, y in sets)
@@ -145,40 +138,12 @@ def coalitions(sellers: int) -> list[tuple[int, ...]]:
     return [each for size in sizes for each in combinations(range(sellers), size)]
 
 
-def vectors(market: Market | Draw, models: Sequence[nn.Module]) -> tuple[Floats, list[Floats]]:
-    """The buyer's direction of norm 1 and the sellers' mean clipped gradients over C, as the product makes them.
-
-    All models' gradients concatenated; v = (F + λI)⁻¹ ∇L_val at each, F with labels drawn from the model.
-    """
-    own = joined([market.train, market.validation])
-    direction, squared, rows = list[Floats](), np.zeros(len(own[1])), [list[Floats]() for _ in market.sellers]
-    for k, model in enumerate(models):
-        layers = select_layers(model, ["*"], RECIPE.rank, bias=True)
-        watched = LayerGradients(model, layers, SeededProjections(bytes(32), str(k)))
-        logits = watched.forward(own[0])
-        true = _rows(watched, logits, own[1], keep=True)
-        generator = torch.Generator().manual_seed(k)
-        drawn = torch.multinomial(torch.softmax(logits.detach(), 1), 1, generator=generator)[:, 0]
-        fisher = DampedFisher(_rows(watched, logits, drawn), RECIPE.damping)
-        direction.append(fisher.solve(true[len(market.train[1]) :].mean(0)))
-        squared += np.square(true).sum(1)
-        for mine, (x, y) in zip(rows, market.sellers, strict=True):
-            mine.append(_rows(watched, watched.forward(x), y))
-    clip, means = clip_norm(np.sqrt(squared)), []
-    for mine in rows:
-        gradients = np.concatenate(mine, axis=1)
-        norms = np.linalg.norm(gradients, axis=1, keepdims=True)
-        means.append((gradients / np.maximum(norms, clip)).mean(0))
-    whole = np.concatenate(direction)
-    return whole / np.linalg.norm(whole), means
-
-
 def baselines(market: Market, seed: int) -> dict[str, Floats]:
     """What a market could use instead, from the same images."""
     model = trained([market.train], [10_000], 0.0).module(0)
     watched = LayerGradients(model, select_layers(model, ["*"], None, bias=True), SeededProjections(bytes(32)))
-    wanted = _rows(watched, watched.forward(market.validation[0]), market.validation[1]).mean(0)
-    means = np.array([_rows(watched, watched.forward(x), y).mean(0) for x, y in market.sellers])
+    wanted = gradient_rows(watched, watched.forward(market.validation[0]), market.validation[1]).mean(0)
+    means = np.array([gradient_rows(watched, watched.forward(x), y).mean(0) for x, y in market.sellers])
     pictures, wish = np.array([x.double().mean(0).numpy() for x, _ in market.sellers]), market.validation[0]
     with torch.no_grad():
         losses = [float(functional.cross_entropy(model(x), y)) for x, y in market.sellers]
@@ -200,7 +165,10 @@ def study(job: Job) -> Result:
     market = draw_market(job.kind, job.seed)
     sellers = len(market.sellers)
     buyer = trained([market.train], range(10_000, 10_000 + len(RECIPE.decays)), RECIPE.decays[0])
-    direction, means = vectors(market, [buyer.module(k) for k in range(len(RECIPE.decays))])
+    models = [buyer.module(k) for k in range(len(RECIPE.decays))]
+    direction, means = product_vectors(
+        market.train, market.validation, market.sellers, models, rank=RECIPE.rank, damping=RECIPE.damping
+    )
     found = encrypted_values(direction, means)
     sizes = [len(y) for _, y in market.sellers]
 
@@ -325,12 +293,6 @@ def plot(result: Result) -> dict[str, Figure]:
         axis.axvline(0, color="grey", linewidth=0.6)
         axis.set(title=kind, xlabel="encrypted value × records", ylabel="fall of the test loss")
     return {"": intervals(panels, "pooled Pearson with the fall of the test loss"), "points": figure}
-
-
-def _rows(watched: LayerGradients, logits: Tensor, labels: Tensor, keep: bool = False) -> Floats:
-    """float64 (n, d)."""
-    loss = functional.cross_entropy(logits, labels, reduction="sum")
-    return watched.gradients(loss, keep=keep).double().numpy()
 
 
 STUDY = Study("causal_validity", "Does an encrypted value tell what adding a seller's records does?", run, report, plot)

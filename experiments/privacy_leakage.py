@@ -31,10 +31,10 @@ from scipy.stats import rankdata
 from sklearn.datasets import load_digits
 from torch.nn import functional
 
-from experiments.causal_validity import vectors
 from experiments.encrypted_values import encrypted_values
 from experiments.fidelity import digits
 from experiments.fidelity.digits import CLASSES, Perceptrons
+from experiments.product_vectors import product_vectors
 from experiments.statistics import bootstrap, pearson, spearman
 from experiments.study import Result, Study, Work, interval, main
 from tip_exchange.encryption.packing import fixed_point, inner_product
@@ -346,7 +346,10 @@ def accuracy(job: AccuracyJob) -> Result:
     """Correlation of values from noised mean vectors with the exact values and with realised utility."""
     draw = digits.draw_market(job.mode, job.seed)
     setting = digits.Setting()
-    direction, means = vectors(draw, digits.buyer_models(draw, setting))
+    models = digits.buyer_models(draw, setting)
+    direction, means = product_vectors(
+        draw.train, draw.validation, draw.sellers, models, rank=setting.rank, damping=setting.damping
+    )
     query = fixed_point(direction, WIDE, "query")
     own = [fixed_point(mean, WIDE, "gradient") for mean in means]
     exact = np.array([inner_product(query, vector) for vector in own], np.float64)

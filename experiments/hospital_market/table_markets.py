@@ -15,13 +15,12 @@ from torch.nn import functional
 from experiments.encrypted_values import encrypted_values
 from experiments.hospital_market.hospitals import SELLERS, Market, deal, purchases
 from experiments.hospital_market.tables import Table, load
+from experiments.product_vectors import Examples, gradient_rows, joined, product_vectors
 from experiments.statistics import shapley
 from experiments.study import Result
 from tip_exchange.influence.capture import LayerGradients
-from tip_exchange.influence.curvature import DampedFisher
 from tip_exchange.influence.layers import select_layers
 from tip_exchange.influence.projection import SeededProjections
-from tip_exchange.influence.valuation import clip_norm
 
 HIDDEN, STEPS, RATE = 32, 100, 0.02
 
@@ -74,7 +73,6 @@ PASS_ROWS, PASS_RATE, PASS_BATCH = 32, 0.1, 8
 """The paper's protocol: evaluation rows, and plain SGD of the last layer."""
 
 Floats = NDArray[np.float64]
-Examples = tuple[Tensor, Tensor]
 """float32 (n, features) and labels (n,)."""
 
 
@@ -198,7 +196,9 @@ def _valued(drawn: TableMarket, recipe: Recipe, ridge: float) -> tuple[list[nn.S
     seeds = range(BUYER_SEED, BUYER_SEED + recipe.models)
     networks = Networks([drawn.train], drawn.classes, seeds, ridge)
     models = [networks.module(k) for k in range(recipe.models)]
-    direction, means = vectors(drawn, models, recipe)
+    direction, means = product_vectors(
+        drawn.train, drawn.validation, drawn.sellers, models, rank=recipe.rank, damping=recipe.damping
+    )
     encrypted = encrypted_values(direction, means)
     return models, {
         "dimension": direction.size,
@@ -225,33 +225,6 @@ def draw_table_market(table: Table, sizes: Sizes, seed: int) -> TableMarket:
     return TableMarket(market, train, validation, test_set, sellers, table.classes)
 
 
-def vectors(drawn: TableMarket, models: Sequence[nn.Module], recipe: Recipe) -> tuple[Floats, list[Floats]]:
-    """The buyer's direction of norm 1 and the sellers' mean clipped gradients over C, as the product makes them.
-
-    All models' gradients concatenated; v = (F + λI)⁻¹ ∇L_val at each, F with labels drawn from the model.
-    """
-    own = joined([drawn.train, drawn.validation])
-    parts, squared, sold = list[Floats](), np.zeros(len(own[1])), [list[Floats]() for _ in drawn.sellers]
-    for k, model in enumerate(models):
-        layers = select_layers(model, ["*"], recipe.rank, bias=True)
-        watched = LayerGradients(model, layers, SeededProjections(bytes(32), str(k)))
-        logits = watched.forward(own[0])
-        true = _rows(watched, logits, own[1], keep=True)
-        generator = torch.Generator().manual_seed(k)
-        sampled = torch.multinomial(torch.softmax(logits.detach(), 1), 1, generator=generator)[:, 0]
-        fisher = DampedFisher(_rows(watched, logits, sampled), recipe.damping)
-        parts.append(fisher.solve(true[len(drawn.train[1]) :].mean(0)))
-        squared += np.square(true).sum(1)
-        for mine, (x, y) in zip(sold, drawn.sellers, strict=True):
-            mine.append(_rows(watched, watched.forward(x), y))
-    clip, means = clip_norm(np.sqrt(squared)), list[Floats]()
-    for mine in sold:
-        rows = np.concatenate(mine, axis=1)
-        means.append((rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), clip)).mean(0))
-    direction = np.concatenate(parts)
-    return direction / np.linalg.norm(direction), means
-
-
 def baselines(drawn: TableMarket, models: Sequence[nn.Module], seed: int) -> dict[str, Floats]:
     """What a market could use instead: of the records' gradients, of the records alone, and chance."""
     converged = Networks([drawn.train], drawn.classes, [BUYER_SEED], 0.0).module(0)
@@ -261,9 +234,9 @@ def baselines(drawn: TableMarket, models: Sequence[nn.Module], seed: int) -> dic
         for model in used:
             layers = select_layers(model, ["*"], None, bias=True)
             watched = LayerGradients(model, layers, SeededProjections(bytes(32)))
-            wanted.append(_rows(watched, watched.forward(drawn.validation[0]), drawn.validation[1]).mean(0))
+            wanted.append(gradient_rows(watched, watched.forward(drawn.validation[0]), drawn.validation[1]).mean(0))
             for mine, (x, y) in zip(given, drawn.sellers, strict=True):
-                mine.append(_rows(watched, watched.forward(x), y).mean(0))
+                mine.append(gradient_rows(watched, watched.forward(x), y).mean(0))
         cosines[f"gradient cosine, {title}"] = _cosines(
             [np.concatenate(mine) for mine in given], np.concatenate(wanted)
         )
@@ -306,11 +279,6 @@ def coalitions(every: bool) -> list[tuple[int, ...]]:
     return [(), *((s,) for s in everyone), *(everyone[:s] + everyone[s + 1 :] for s in everyone), everyone]
 
 
-def joined(sets: Sequence[Examples]) -> Examples:
-    """All of them as one."""
-    return torch.cat([x for x, _ in sets]), torch.cat([y for _, y in sets])
-
-
 def _worths(
     drawn: TableMarket, sets: Sequence[tuple[int, ...]], retrainings: int, ridge: float
 ) -> dict[str, dict[tuple[int, ...], Floats]]:
@@ -336,11 +304,6 @@ def _losses(sets: Sequence[Examples], drawn: TableMarket, retrainings: int, ridg
     networks = Networks(sets, drawn.classes, range(retrainings), ridge)
     found: Floats = networks.losses(held).view(len(sets), retrainings).double().numpy()
     return found
-
-
-def _rows(watched: LayerGradients, logits: Tensor, labels: Tensor, keep: bool = False) -> Floats:
-    loss = functional.cross_entropy(logits, labels, reduction="sum")
-    return watched.gradients(loss, keep=keep).numpy().astype(np.float64)
 
 
 def _picture(data: Examples, classes: int) -> Floats:

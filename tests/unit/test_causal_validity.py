@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from threadpoolctl import threadpool_limits
+from torch import nn
 
 from experiments.causal_validity import (
     KINDS,
@@ -22,11 +23,11 @@ from experiments.causal_validity import (
     draw_market,
     scores,
     trained,
-    vectors,
     worths,
 )
 from experiments.fidelity import digits
 from experiments.fidelity.digits import CLASSES
+from experiments.product_vectors import Floats, product_vectors
 from experiments.statistics import shapley
 from experiments.study import Result, main
 
@@ -44,6 +45,12 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> Result:
     main(STUDY, ["--quick", "--processes", "0", "--json", str(file)])
     found: Result = json.loads(file.read_text())
     return found
+
+
+def vectors(market: Market, models: list[nn.Module]) -> tuple[Floats, list[Floats]]:
+    return product_vectors(
+        market.train, market.validation, market.sellers, models, rank=RECIPE.rank, damping=RECIPE.damping
+    )
 
 
 @pytest.fixture(scope="module")

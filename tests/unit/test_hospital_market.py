@@ -20,9 +20,9 @@ from experiments.hospital_market.table_markets import (
     coalitions,
     draw_table_market,
     one_pass,
-    vectors,
 )
 from experiments.hospital_market.tables import TABLES, load
+from experiments.product_vectors import product_vectors
 from experiments.statistics import shapley
 from experiments.study import Work
 
@@ -150,7 +150,10 @@ def test_a_value_is_linear_in_the_records() -> None:
     (xa, ya), (xb, yb) = drawn.sellers[0], drawn.sellers[1]
     both = replace(drawn, sellers=((xa, ya), (xb, yb), (torch.cat([xa, xb]), torch.cat([ya, yb]))))
     model = Networks([drawn.train], 2, [1], 20.0).module(0)
-    direction, means = vectors(both, [model], RECIPES["ACTG 175"])
+    recipe = RECIPES["ACTG 175"]
+    direction, means = product_vectors(
+        both.train, both.validation, both.sellers, [model], rank=recipe.rank, damping=recipe.damping
+    )
     assert np.linalg.norm(direction) == pytest.approx(1)
     a, b, whole = (float(direction @ mean) for mean in means)
     assert whole == pytest.approx((a * len(ya) + b * len(yb)) / (len(ya) + len(yb)), abs=1e-9)
