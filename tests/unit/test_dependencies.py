@@ -12,6 +12,7 @@ PACKAGE = Path(tip_exchange.__file__).parent
 LAYERS = [
     {"types", "errors"},
     {"agreement", "commitments", "settlement", "files"},
+    {"check_values"},
     {"influence", "encryption", "chain", "storage"},
     {"roles"},
     {"cli"},
