@@ -47,14 +47,18 @@ def test_every_phase_of_an_honest_order_passes(exchange: Exchange) -> None:
 def test_a_second_order_on_the_same_model_costs_no_gradient(exchange: Exchange) -> None:
     exchange.open()
     exchange.submit("clinic")
-    (rows,) = (exchange.home("clinic") / "gradients").glob("*/rows.f32")
-    before, written = rows.read_bytes(), rows.stat().st_mtime_ns
-    exchange.open("again", "--theta", "0.5", "--curvature", "ekfac")
+    homes = [exchange.home(role) / "gradients" for role in ("buyer", "clinic")]
+    kept = {
+        rows: (any(rows.read_bytes()), rows.stat().st_mtime_ns) for home in homes for rows in home.glob("*/rows.f32")
+    }
+    exchange.open("again", "--theta", "0.5", "--damping", "3")
     exchange.submit("clinic")
-    assert list((exchange.home("clinic") / "gradients").glob("*/rows.f32")) == [rows]
-    assert rows.stat().st_mtime_ns == written
-    assert any(before)
-    changed = exchange.run("buyer", *exchange.open_arguments("again", "--theta", "0.4", "--curvature", "ekfac"))
+    assert [rows for home in homes for rows in home.glob("*/rows.f32")] == list(kept)
+    assert [rows.parents[1] for rows in kept] == homes
+    for rows, (filled, written) in kept.items():
+        assert filled
+        assert rows.stat().st_mtime_ns == written
+    changed = exchange.run("buyer", *exchange.open_arguments("again", "--theta", "0.4", "--damping", "3"))
     assert changed.status == 1
     assert "holds an order with other inputs" in changed.err
 

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from tip_exchange.errors import DataError
+from tip_exchange.errors import DataError, InputError
 from tip_exchange.influence.batches import Batch, plan
 from tip_exchange.influence.capture import LayerGradients
 from tip_exchange.influence.frozen import unchanged_blocks
@@ -208,6 +208,7 @@ def checkpoint_gradients(
     *,
     sampled: NDArray[np.float64] | None = None,
     factors: KroneckerFactors | None = None,
+    store: GradientStore | None = None,
     compute: Compute = STANDARD,
     progress: Progress | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -219,6 +220,8 @@ def checkpoint_gradients(
         sampled: float64 (n,), uniform in [0, 1): each record's label, or its tokens, are in the second result the
             model's own prediction, drawn from these numbers. None leaves the second empty.
         factors: observe the gradients of the second result.
+        store: as for :func:`projected_gradients`, of K·n rows, those of checkpoint k from k·n on; a row is that of the
+            first result, then that of the second. Factors are not in it, so it cannot be given with them.
 
     Returns:
         float32 (n, d_k) with the records' own labels, and float32 (n, d_k) with sampled ones (or (0, d_k)); rows in
@@ -227,16 +230,27 @@ def checkpoint_gradients(
 
     Raises:
         DataError: as :func:`projected_gradients`.
+        InputError: both factors and a store are given.
+        StateError: the store cannot be written to; what is in it stays.
     """
-    here = CheckpointGradients(folder, seed, compute, [checkpoint], factors)
-    true = np.empty((len(records), here.dimension), dtype=np.float32)
-    drawn = np.empty((0 if sampled is None else len(records), here.dimension), dtype=np.float32)
+    if store is not None and factors is not None:
+        raise InputError("Kronecker factors are not made of rows, so no store can be given with them.")
+    d = checkpoint_dimension(folder)
+    true = np.empty((len(records), d), dtype=np.float32)
+    drawn = np.empty((0 if sampled is None else len(records), d), dtype=np.float32)
+    here: CheckpointGradients | None = None
     done = 0
     for batch in plan(folder, records, _budget(folder, compute)):
-        if sampled is None:
-            true[batch.records] = here.rows(batch)
-        else:
-            true[batch.records], drawn[batch.records] = here.drawn(batch, sampled)
+        places = checkpoint * len(records) + batch.records
+        rows = None if store is None else store.read(places)
+        if rows is None:
+            here = here or CheckpointGradients(folder, seed, compute, [checkpoint], factors)
+            rows = here.rows(batch) if sampled is None else np.hstack(here.drawn(batch, sampled))
+            if store is not None:
+                store.write(places, rows)
+        true[batch.records] = rows[:, :d]
+        if sampled is not None:
+            drawn[batch.records] = rows[:, d:]
         done += len(batch.records)
         if progress is not None:
             progress(done, len(records))

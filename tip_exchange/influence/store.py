@@ -28,6 +28,9 @@ from numpy.typing import NDArray
 from tip_exchange.errors import StateError
 from tip_exchange.files import make_room, write_atomic
 
+MAX_BYTES = 16 << 30
+"""Most bytes of gradients that a home keeps; those used longest ago make room, and more than this is never kept."""
+
 
 class GradientStore:
     """Rows of n records by index. One process writes at a time.
@@ -96,7 +99,9 @@ class GradientStore:
         return int(np.count_nonzero(self._sums))
 
 
-def open_store(folder: Path, key: Mapping[str, Any], count: int, dimension: int, limit: int) -> GradientStore | None:
+def open_store(
+    folder: Path, key: Mapping[str, Any], count: int, dimension: int, limit: int = MAX_BYTES
+) -> GradientStore | None:
     """The store for a key among others under one folder, room made by removing those used longest ago.
 
     Args:

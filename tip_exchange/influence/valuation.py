@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from tip_exchange.errors import DataError, InputError
 from tip_exchange.influence.curvature import DampedFisher
 from tip_exchange.influence.gradients import (
     Progress,
+    checkpoint_dimension,
     checkpoint_gradients,
     dimension,
     projected_gradients,
@@ -30,10 +32,11 @@ from tip_exchange.influence.models import ModelFolder
 from tip_exchange.influence.records import Record, record_bytes
 from tip_exchange.influence.repeats import DistinctRecords
 from tip_exchange.influence.settings import STANDARD, Compute, QueryRecipe
-from tip_exchange.influence.store import GradientStore
+from tip_exchange.influence.store import GradientStore, open_store
 
 DEFAULT = QueryRecipe()
-_DRAWN = ("sampled", "kfac", "ekfac")
+_FACTORED = ("kfac", "ekfac")
+_DRAWN = ("sampled", *_FACTORED)
 
 CLIP_PERCENTILE = 99.0
 MAX_FISHER_RECORDS = 2_000
@@ -72,6 +75,7 @@ def buyer_query(
     seed: bytes,
     *,
     recipe: QueryRecipe = DEFAULT,
+    store: GradientStore | None = None,
     compute: Compute = STANDARD,
     progress: Progress | None = None,
 ) -> BuyerQuery:
@@ -85,12 +89,14 @@ def buyer_query(
         validation: what it wants to do better on.
         seed: 32 bytes, the order's projection seed.
         recipe: curvature, damping and θ.
+        store: gradients kept from an earlier run or order, and to be kept; :func:`query_store` opens it.
         compute: where and how gradients are computed; in one process.
         progress: called with (records done, records in all), a record counting once for every checkpoint.
 
     Raises:
         DataError: a set is empty, the validation gradient vanishes, or a record's gradient cannot be used.
         InputError: every gradient is zero, so that there is no curvature.
+        StateError: the store cannot be written to; what is in it stays.
     """
     if not training or not validation:
         raise DataError("The buyer needs at least one training and one validation record; give both files.")
@@ -100,7 +106,7 @@ def buyer_query(
     parts = []
     for k in range(folder.checkpoints):
         points = generator.random(len(own)) if recipe.curvature in _DRAWN else None
-        factors = KroneckerFactors(folder.valuation.layers) if recipe.curvature in ("kfac", "ekfac") else None
+        factors = KroneckerFactors(folder.valuation.layers) if recipe.curvature in _FACTORED else None
         true, drawn = checkpoint_gradients(
             folder,
             k,
@@ -108,6 +114,7 @@ def buyer_query(
             seed,
             sampled=points,
             factors=factors,
+            store=store,
             compute=compute,
             progress=_after(progress, k, folder, own),
         )
@@ -126,6 +133,48 @@ def buyer_query(
     if not (np.isfinite(norm) and norm > 0):
         raise DataError("The validation loss has no gradient at this model, so nothing can improve it; check the data.")
     return BuyerQuery(direction / norm, clip_norm(np.sqrt(squared)))
+
+
+def query_store(
+    place: Path,
+    model_hash: bytes,
+    folder: ModelFolder,
+    training: Sequence[Record],
+    validation: Sequence[Record],
+    seed: bytes,
+    *,
+    recipe: QueryRecipe = DEFAULT,
+    compute: Compute = STANDARD,
+) -> GradientStore | None:
+    """The store for :func:`buyer_query` with the same arguments: one for each model, data, drawn labels and dtype.
+
+    Args:
+        place: folder of all stores.
+        model_hash: what tells this model folder's content from any other's.
+        folder, training, validation, seed, recipe, compute: as :func:`buyer_query`.
+
+    Returns:
+        None under K-FAC and EK-FAC, whose factors are no rows, and where the rows exceed
+        :data:`~tip_exchange.influence.store.MAX_BYTES`.
+
+    Raises:
+        StateError: the store cannot be opened.
+    """
+    if recipe.curvature in _FACTORED:
+        return None
+    drawn = recipe.curvature in _DRAWN
+    records = hashlib.sha256()
+    for record in (*training, *validation):
+        records.update(record_bytes(record))
+    key = {
+        "model": model_hash.hex(),
+        "seed": seed.hex(),
+        "records": records.hexdigest(),
+        "labels drawn by": recipe.label_seed if drawn else None,
+        "dtype": compute.dtype,
+    }
+    count = folder.checkpoints * (len(training) + len(validation))
+    return open_store(place, key, count, checkpoint_dimension(folder) * (2 if drawn else 1))
 
 
 def _curvature(

@@ -192,7 +192,8 @@ def open_order(
     """Compute and encrypt the query, publish query and model, and lock the deposit.
 
     Run again with the same name after a kill it goes on where it was, and never opens twice: the order's identity is
-    fixed before anything is published.
+    fixed before anything is published. Gradients stay in ``<home>/gradients``, so that a killed run goes on with them,
+    and another order on the same model and data computes none.
 
     Args:
         name: local name of the order, a plain file name.
@@ -232,6 +233,7 @@ def open_order(
         if state is None:
             state = _prepare(
                 market,
+                home,
                 folder,
                 account,
                 model,
@@ -263,6 +265,7 @@ def open_order(
 
 def _prepare(
     market: Market,
+    home: Path,
     folder: Path,
     account: LocalAccount,
     model: Path,
@@ -280,7 +283,7 @@ def _prepare(
     from tip_exchange.encryption.query import SecretKey, encrypted_query, encrypted_record_query, zero_block_hash
     from tip_exchange.encryption.tags import TagKey
     from tip_exchange.influence.models import ModelFolder
-    from tip_exchange.influence.valuation import buyer_query
+    from tip_exchange.influence.valuation import buyer_query, query_store
 
     decided = asdict(offer)
     for name in ("sellers", "scored_records", "tags"):
@@ -314,6 +317,9 @@ def _prepare(
         wanted,
         seed,
         recipe=recipe,
+        store=query_store(
+            home / "gradients", keccak(listing), folder_of_model, own, wanted, seed, recipe=recipe, compute=compute
+        ),
         compute=compute,
         progress=lambda done, total: progress("gradients", done, total),
     )

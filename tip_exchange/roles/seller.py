@@ -43,9 +43,6 @@ from tip_exchange.roles.publication import fetch_model, fetch_sellers, read_mode
 from tip_exchange.settlement import tag_holds, tag_of
 from tip_exchange.types import CLIP_NORM_SCALE, INVALID, OrderState, Phase, Terms
 
-GRADIENT_BYTES = 16 << 30
-"""Most bytes of gradients that a home keeps; those used longest ago make room, and more than this is never kept."""
-
 TRANSFORM_BYTES = 8 << 30
 """Most bytes of gradients in NTT form that a home keeps, likewise."""
 
@@ -214,7 +211,7 @@ def _prepare(
             given,
             terms.projectionSeed,
             terms.clipNorm / CLIP_NORM_SCALE,
-            store=open_store(home / "gradients", key, len(given), d, GRADIENT_BYTES),
+            store=open_store(home / "gradients", key, len(given), d),
             compute=compute,
             clipped_rows=(lambda clipped: rows.write(clipped.astype("<f4").tobytes())) if rows else None,
             progress=lambda done, total: progress("gradients", done, total),
