@@ -133,11 +133,11 @@ def observed_factors(subject: Subject, layers: Sequence[Layer], seed: int) -> Kr
     """The moments at full width, from which principal directions are fitted; one label drawn for each record."""
     wide, train = full_width(layers), subject.train
     factors = KroneckerFactors(wide)
-    watched = LayerGradients(subject.model, wide, SeededProjections(bytes(32)), factors.observe)
+    watched = LayerGradients(subject.model, wide, SeededProjections(bytes(32)))
     size = max(1, _ENTRIES // watched.dimension)
     for start in range(0, len(train.labels), size):
         part = {name: tensor[start : start + size] for name, tensor in train.inputs.items()}
-        _drawn(watched, Records(part, train.labels[start : start + size]), 1, seed + start)
+        _drawn(watched, Records(part, train.labels[start : start + size]), 1, seed + start, factors.observe)
     return factors
 
 
@@ -145,9 +145,9 @@ def all_classes(
     model: nn.Module, records: Records, layers: Sequence[Layer], projections: Projections, observe: Observer
 ) -> Array:
     """Gradients (C·n, d) of :func:`class_losses`, with an observer of every backward pass."""
-    watched = LayerGradients(model, layers, projections, observe)
+    watched = LayerGradients(model, layers, projections)
     logits = _logits(watched, records.inputs)
-    return torch.cat([watched.gradients(loss, keep=True) for loss in class_losses(logits)]).numpy()
+    return torch.cat([watched.gradients(loss, keep=True, observe=observe) for loss in class_losses(logits)]).numpy()
 
 
 def _maker(name: str, rows: Array, kronecker: KroneckerFactors) -> Callable[[float], Any]:
@@ -163,13 +163,13 @@ def _own(watched: LayerGradients, records: Records) -> Array:
     return watched.gradients(loss).numpy()
 
 
-def _drawn(watched: LayerGradients, records: Records, count: int, seed: int) -> Array:
+def _drawn(watched: LayerGradients, records: Records, count: int, seed: int, observe: Observer | None = None) -> Array:
     logits = _logits(watched, records.inputs)
     labels = torch.multinomial(
         torch.softmax(logits.detach(), 1), count, replacement=True, generator=torch.Generator().manual_seed(seed)
     )
     losses = [functional.cross_entropy(logits, labels[:, i], reduction="sum") for i in range(count)]
-    return torch.cat([watched.gradients(loss, keep=True) for loss in losses]).numpy()
+    return torch.cat([watched.gradients(loss, keep=True, observe=observe) for loss in losses]).numpy()
 
 
 def _logits(watched: LayerGradients, inputs: Mapping[str, Tensor]) -> Tensor:

@@ -148,10 +148,13 @@ def test_an_observer_sees_inputs_and_output_gradients_whose_product_is_the_row()
     model, x = perceptron(), torch.randn(4, 8)
     seen: list[tuple[str, Tensor]] = []
     layers = select_layers(model, ["2"], 3)
-    watched = LayerGradients(
-        model, layers, SEEDED, lambda layer, x, d: seen.append((layer.name, d.transpose(1, 2) @ x))
+    watched = LayerGradients(model, layers, SEEDED)
+    outputs = watched.forward(x)
+    watched.gradients(outputs.square().sum(), keep=True)
+    rows = watched.gradients(
+        outputs.sum(), keep=True, observe=lambda layer, x, d: seen.append((layer.name, d.transpose(1, 2) @ x))
     )
-    rows = watched.gradients(watched.forward(x).sum())
+    watched.gradients(outputs.square().sum())
     ((name, product),) = seen
     assert name == "2"
     torch.testing.assert_close(rows, product.flatten(1))

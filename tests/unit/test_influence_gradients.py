@@ -25,6 +25,7 @@ from tip_exchange.influence.gradients import (
     dimension,
     projected_gradients,
 )
+from tip_exchange.influence.kronecker import KroneckerFactors
 from tip_exchange.influence.layers import Layer, select_layers
 from tip_exchange.influence.models import ModelFolder
 from tip_exchange.influence.projection import projection_matrix
@@ -225,6 +226,35 @@ def test_a_batch_too_large_for_memory_is_halved(
     found = collected(folder, records)
     np.testing.assert_allclose(found, plain, atol=2e-6 * np.abs(plain).max())
     assert max(sizes) == 23
+    assert sum(size for size in sizes if size <= 6) == 23
+
+
+def test_what_was_observed_of_a_batch_before_memory_ran_out_does_not_count_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layers = PROJECTED[1:]
+    lowest = layers[0]
+    folder = tiny_folder(tmp_path / "m", layers)
+    records, points = tiny_records(23), np.random.default_rng(0).random(23)
+    observe, sizes = KroneckerFactors.observe, list[int]()
+
+    def moments() -> list[NDArray[np.float64]]:
+        factors = KroneckerFactors(layers)
+        checkpoint_gradients(folder, 0, records, SEED, sampled=points, factors=factors, compute=Compute(50))
+        return [moment for layer in layers for moment in factors.moments(layer)]
+
+    def scarce(self: KroneckerFactors, layer: Layer, x: torch.Tensor, delta: torch.Tensor) -> None:
+        if layer == lowest:  # a backward pass comes to it last
+            sizes.append(len(x))
+            if len(x) > 6:
+                raise MemoryError
+        observe(self, layer, x, delta)
+
+    plain = moments()
+    monkeypatch.setattr(KroneckerFactors, "observe", scarce)
+    for found, wanted in zip(moments(), plain, strict=True):
+        np.testing.assert_allclose(found, wanted, atol=2e-6 * np.abs(wanted).max())
+    assert max(sizes) > 6 >= min(sizes)
     assert sum(size for size in sizes if size <= 6) == 23
 
 

@@ -46,8 +46,9 @@ def measured(
     model: nn.Module, layers: Sequence[Layer], x: Tensor, batches: int = 1
 ) -> tuple[KroneckerFactors, Rows, LayerGradients]:
     factors = KroneckerFactors(layers)
-    watched = LayerGradients(model, layers, SeededProjections(bytes(32)), factors.observe)
-    rows = [watched.gradients((watched.forward(part) ** 3).sum()) for part in x.chunk(batches)]
+    watched = LayerGradients(model, layers, SeededProjections(bytes(32)))
+    losses = ((watched.forward(part) ** 3).sum() for part in x.chunk(batches))
+    rows = [watched.gradients(loss, observe=factors.observe) for loss in losses]
     return factors, torch.cat(rows).double().numpy(), watched
 
 
@@ -103,7 +104,9 @@ def test_padding_and_batches_change_nothing(sharing: Sharing) -> None:
     whole, parts = KroneckerFactors([LAYER], sharing), KroneckerFactors([LAYER], sharing)
     whole.observe(LAYER, x, delta)
     parts.observe(LAYER, x[:3, :3], delta[:3, :3])
-    parts.observe(LAYER, x[3:], delta[3:])
+    rest = KroneckerFactors([LAYER], sharing)
+    rest.observe(LAYER, x[3:], delta[3:])
+    parts.add(rest)
     for one, other in zip(whole.moments(LAYER), parts.moments(LAYER), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-12)
 

@@ -30,9 +30,9 @@ def observed(model: nn.Module, x: Tensor, batch: int) -> tuple[KroneckerFactors,
         seen.setdefault(f"0/{layer.name}/in", []).append(inputs.flatten(0, 1))
         seen.setdefault(f"0/{layer.name}/out", []).append(deltas.flatten(0, 1))
 
-    watched = LayerGradients(model, full_width(LAYERS), SeededProjections(bytes(32)), observe)
+    watched = LayerGradients(model, full_width(LAYERS), SeededProjections(bytes(32)))
     for part in x.split(batch):
-        watched.gradients((watched.forward(part) ** 2).sum())
+        watched.gradients((watched.forward(part) ** 2).sum(), observe=observe)
     return factors, seen
 
 

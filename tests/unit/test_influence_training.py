@@ -24,7 +24,7 @@ from transformers.pytorch_utils import Conv1D
 
 from tip_exchange.cli.buyer import train
 from tip_exchange.errors import DataError, ModelError
-from tip_exchange.influence import tuning
+from tip_exchange.influence import batches, tuning
 from tip_exchange.influence.architectures import ARCHITECTURES, CAUSAL, build_model
 from tip_exchange.influence.gradients import dimension
 from tip_exchange.influence.layers import linear_layers
@@ -267,7 +267,7 @@ def test_a_language_models_batch_may_be_split_without_changing_what_is_learnt(
     tuner = Tuner(write_base(tmp_path / "base", "GPT2LMHeadModel"), (), replace(RECIPE, epochs=2, dropout=0.0))
     data = tuner.encode([*records_of("GPT2LMHeadModel", 20), Record("pain", UNLABELLED)])
     whole = tuner.fit(data, 1)
-    monkeypatch.setattr(tuning, "_LOGITS", 3 * 12 * (len(WORDS) + 2))
+    monkeypatch.setattr(batches, "_LOGITS", 3 * 12 * (len(WORDS) + 2))
     assert len(list(tuner._parts(data, range(20)))) == 5
     split = tuner.fit(data, 1)
     for name in whole:

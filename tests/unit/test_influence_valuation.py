@@ -100,12 +100,13 @@ def test_kronecker_factors_are_those_of_the_drawn_gradients_alone(tmp_path: Path
         points = generator.random(len(own))
         factors = KroneckerFactors(LOW)
         model = folder.load_checkpoint(k)
-        watched = LayerGradients(model, LOW, SeededProjections(SEED, str(k)), factors.observe)
+        watched = LayerGradients(model, LOW, SeededProjections(SEED, str(k)))
         rows = []
         for record, point in zip(own, points, strict=True):
             logits = watched.forward(input_ids=torch.tensor(folder.tokenize([record])[0])).logits
             label = sampled(folder, k, record, point).label
-            rows.append(watched.gradients(functional.cross_entropy(logits, torch.tensor([label]))).numpy()[0])
+            loss = functional.cross_entropy(logits, torch.tensor([label]))
+            rows.append(watched.gradients(loss, observe=factors.observe).numpy()[0])
         d = checkpoint_dimension(folder)
         gradient = ordered(folder, validation)[:, k * d : (k + 1) * d].mean(0, dtype=np.float64)
         divisor = (
@@ -149,7 +150,7 @@ def test_theta_adds_minus_the_projected_weights_at_every_checkpoint(tmp_path: Pa
     d = checkpoint_dimension(folder)
     parts = []
     for k in range(2):
-        part, weights = without.direction[k * d : (k + 1) * d], projected_weights(folder, k, SEED)
+        part, weights = (whole[k * d : (k + 1) * d] for whole in (without.direction, projected_weights(folder, SEED)))
         parts.append(part - 0.5 * np.linalg.norm(part) * weights / np.linalg.norm(weights))
     wanted = np.concatenate(parts)
     np.testing.assert_allclose(with_theta.direction, wanted / np.linalg.norm(wanted), atol=1e-6)

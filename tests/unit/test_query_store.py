@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from tiny_models import LABELS, SEED, tiny_folder, tiny_records
 
+from tip_exchange.errors import InputError
 from tip_exchange.influence.gradients import CheckpointGradients
 from tip_exchange.influence.layers import Layer
 from tip_exchange.influence.models import ModelFolder
@@ -159,3 +160,6 @@ def test_kronecker_factors_are_never_made_of_kept_gradients(
     recipe = replace(RECIPE, curvature=curvature)
     assert_same(asked(tmp_path / "s", folder, recipe=recipe), asked(None, folder, recipe=recipe))
     assert not (tmp_path / "s").exists()
+    store = query_store(tmp_path / "s", HASH, folder, TRAINING, VALIDATION, SEED, recipe=RECIPE)
+    with pytest.raises(InputError, match="not made of rows"):
+        buyer_query(folder, TRAINING, VALIDATION, SEED, recipe=recipe, store=store)

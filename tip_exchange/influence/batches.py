@@ -18,6 +18,7 @@ from tip_exchange.errors import DataError
 from tip_exchange.influence.models import ModelFolder
 from tip_exchange.influence.records import Record
 
+_LOGITS = 1 << 26  # most logits of a language model at a time: 256 MiB, of which a few copies are alive
 _SORTED_TOGETHER = 4096  # records sorted by length at a time, so that batches carry little padding
 
 
@@ -88,6 +89,11 @@ def plan(
             batch.append(i)
             blocks += len(tokens[i])
         yield _batch(folder, records, batch, tokens)
+
+
+def most_tokens(vocabulary: int) -> int:
+    """Tokens a language model may read at a time, each of which has a logit for every token of the vocabulary."""
+    return max(1, _LOGITS // vocabulary)
 
 
 def _batch(

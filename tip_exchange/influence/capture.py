@@ -21,7 +21,7 @@ from tip_exchange.influence.layers import Layer, layer_dimension, layer_widths
 from tip_exchange.influence.projection import Projections
 
 Observer = Callable[[Layer, Tensor, Tensor], None]
-"""Called at each backward pass with a layer, its projected inputs (B, T, r_in) and output gradients (B, T, r_out)."""
+"""Called in a backward pass with a layer, its projected inputs (B, T, r_in) and output gradients (B, T, r_out)."""
 
 
 @dataclass(frozen=True)
@@ -42,19 +42,16 @@ class LayerGradients:
             along the first axis.
         layers: which; their order is the row's.
         projections: of both sides, where a layer has a rank.
-        observe: see :data:`Observer`.
 
     Raises:
         ModelError: a layer is not there or not linear, a rank exceeds its width, or the model is in training mode.
     """
 
-    def __init__(
-        self, model: nn.Module, layers: Sequence[Layer], projections: Projections, observe: Observer | None = None
-    ) -> None:
+    def __init__(self, model: nn.Module, layers: Sequence[Layer], projections: Projections) -> None:
         if model.training:
             raise ModelError("The model is in training mode, in which records influence one another; call .eval().")
         self._model = model.requires_grad_(False)
-        self._observe = observe
+        self._observe: Observer | None = None
         self._taps = [_tap(model, layer, projections) for layer in layers]
         self.dimension = layer_dimension(model, layers)
         """Entries of a record's row."""
@@ -99,12 +96,13 @@ class LayerGradients:
                 raise ModelError(f"Layer {tap.layer.name} takes no part in the forward pass; leave it out.")
         return result
 
-    def gradients(self, loss: Tensor, *, keep: bool = False) -> Tensor:
+    def gradients(self, loss: Tensor, *, keep: bool = False, observe: Observer | None = None) -> Tensor:
         """Gradients of the records' losses.
 
         Args:
             loss: scalar, the sum of one loss for each record of the last :meth:`forward`.
             keep: whether another loss of the same forward pass follows.
+            observe: see :data:`Observer`. Should memory run out, it has been called for some of the layers.
 
         Returns:
             float32 (B, d) on the CPU; within a layer G row by row, output side first.
@@ -112,7 +110,7 @@ class LayerGradients:
         Raises:
             ModelError: a layer does not see the records along its first axis.
         """
-        self._parts = {}
+        self._parts, self._observe = {}, observe
         # positions that reach no loss have exact zeros, so padding needs no mask
         torch.autograd.grad(loss, self._roots, retain_graph=keep, allow_unused=True)
         rows = torch.zeros(self._batch, self.dimension)

@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tip_exchange.errors import DataError, InputError
-from tip_exchange.influence.batches import Batch, plan
+from tip_exchange.influence.batches import Batch, most_tokens, plan
 from tip_exchange.influence.capture import LayerGradients
 from tip_exchange.influence.frozen import unchanged_blocks
 from tip_exchange.influence.kronecker import KroneckerFactors
-from tip_exchange.influence.layers import Layer, layer_dimension
+from tip_exchange.influence.layers import layer_dimension
 from tip_exchange.influence.losses import Predictions, drawn_loss, own_loss, predictions
 from tip_exchange.influence.models import ModelFolder, copy_tensors
 from tip_exchange.influence.records import Record
@@ -38,8 +38,6 @@ Block = tuple[NDArray[np.intp], NDArray[np.float32]]
 """Indices of some records, and their gradients as rows."""
 
 _Result = TypeVar("_Result")
-
-_LOGITS = 1 << 26  # most logits of a language model's batch: 256 MiB, of which a few copies are alive at a time
 
 
 def dimension(folder: ModelFolder) -> int:
@@ -60,7 +58,6 @@ class CheckpointGradients:
         seed: 32 bytes, the order's projection seed.
         compute: where and how; ``processes`` is not looked at.
         checkpoints: which; None for all.
-        factors: observe the drawn gradients.
     """
 
     def __init__(
@@ -69,7 +66,6 @@ class CheckpointGradients:
         seed: bytes,
         compute: Compute,
         checkpoints: Sequence[int] | None = None,
-        factors: KroneckerFactors | None = None,
     ) -> None:
         chosen = range(folder.checkpoints) if checkpoints is None else checkpoints
         self._folder = folder
@@ -78,12 +74,9 @@ class CheckpointGradients:
         self._tensors = [folder.checkpoint_tensors(k) for k in chosen]
         # projections are drawn afresh for every checkpoint, so that their errors average out
         layers = folder.valuation.layers
-        observe = None if factors is None else self._observe
-        self._watched = [LayerGradients(self._model, layers, folder.projections(seed, k), observe) for k in chosen]
+        self._watched = [LayerGradients(self._model, layers, folder.projections(seed, k)) for k in chosen]
         self.dimension = sum(watched.dimension for watched in self._watched)
         """Entries of a row."""
-        self._factors = factors
-        self._drawing = False
         self._frozen = unchanged_blocks(
             self._model, {name for tensors in self._tensors for name in tensors}, [layer.name for layer in layers]
         )
@@ -97,23 +90,32 @@ class CheckpointGradients:
         """
         return np.concatenate(_in_memory(self._rows, batch))
 
-    def drawn(self, batch: Batch, points: NDArray[np.float64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def drawn(
+        self, batch: Batch, points: NDArray[np.float64], factors: KroneckerFactors | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Rows with the records' own labels and rows with drawn ones, at the first of the checkpoints.
 
         Args:
             batch: the records.
             points: see :func:`~tip_exchange.influence.losses.drawn_loss`; indexed like the records the batch names.
+            factors: observe the gradients with drawn labels.
 
         Raises:
             DataError: as :meth:`rows`.
         """
-        parts = _in_memory(lambda part: self._pair(part, points[part.records]), batch)
-        return np.concatenate([own for own, _ in parts]), np.concatenate([drawn for _, drawn in parts])
+        parts = _in_memory(lambda part: self._pair(part, points[part.records], factors is not None), batch)
+        if factors is not None:
+            for _, _, observed in parts:
+                factors.add(observed)
+        return np.concatenate([own for own, _, _ in parts]), np.concatenate([drawn for _, drawn, _ in parts])
 
     def weights(self) -> NDArray[np.float64]:
-        """The valued layers' weights at the first of the checkpoints, float64 (d_k,), projected as gradients are."""
-        self._switch(0)
-        return self._watched[0].weights().double().numpy()
+        """The valued layers' weights at all the checkpoints, float64 (d,), projected as gradients are."""
+        parts = []
+        for index, watched in enumerate(self._watched):
+            self._switch(index)
+            parts.append(watched.weights())
+        return torch.cat(parts).double().numpy()
 
     def _rows(self, batch: Batch) -> NDArray[np.float32]:
         parts, moved = [], _moved(batch, self._device)
@@ -124,21 +126,17 @@ class CheckpointGradients:
             parts.append(watched.gradients(loss))
         return _by_record(torch.cat(parts, dim=1), batch)
 
-    def _pair(self, batch: Batch, points: NDArray[np.float64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def _pair(
+        self, batch: Batch, points: NDArray[np.float64], observed: bool
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], KroneckerFactors]:
+        # factors of their own: where memory runs out half way, nothing is left of a batch that is taken in halves
+        factors = KroneckerFactors(self._folder.valuation.layers)
         watched, moved = self._watched[0], _moved(batch, self._device)
         predicted = self._predicted(0, moved)
         loss = own_loss(predicted, moved, self._folder.valuation.label_smoothing)
-        own = _by_record(watched.gradients(loss, keep=True), batch)
-        self._drawing = True
-        try:
-            drawn = watched.gradients(drawn_loss(predicted, moved, points))
-        finally:  # memory may run out, and halves are tried
-            self._drawing = False
-        return own, _by_record(drawn, batch)
-
-    def _observe(self, layer: Layer, x: Tensor, delta: Tensor) -> None:
-        if self._drawing and self._factors is not None:
-            self._factors.observe(layer, x, delta)
+        own = watched.gradients(loss, keep=True)
+        drawn = watched.gradients(drawn_loss(predicted, moved, points), observe=factors.observe if observed else None)
+        return _by_record(own, batch), _by_record(drawn, batch), factors
 
     def _predicted(self, index: int, batch: Batch) -> Predictions:
         self._switch(index)
@@ -244,8 +242,8 @@ def checkpoint_gradients(
         places = checkpoint * len(records) + batch.records
         rows = None if store is None else store.read(places)
         if rows is None:
-            here = here or CheckpointGradients(folder, seed, compute, [checkpoint], factors)
-            rows = here.rows(batch) if sampled is None else np.hstack(here.drawn(batch, sampled))
+            here = here or CheckpointGradients(folder, seed, compute, [checkpoint])
+            rows = here.rows(batch) if sampled is None else np.hstack(here.drawn(batch, sampled, factors))
             if store is not None:
                 store.write(places, rows)
         true[batch.records] = rows[:, :d]
@@ -257,14 +255,13 @@ def checkpoint_gradients(
     return true, drawn
 
 
-def projected_weights(folder: ModelFolder, checkpoint: int, seed: bytes) -> NDArray[np.float64]:
-    """The valued layers' weights at one checkpoint, float64 (d_k,), projected as gradients are."""
-    return CheckpointGradients(folder, seed, Compute(device="cpu"), [checkpoint]).weights()
+def projected_weights(folder: ModelFolder, seed: bytes) -> NDArray[np.float64]:
+    """The valued layers' weights at all checkpoints, float64 (d,), projected and concatenated as gradients are."""
+    return CheckpointGradients(folder, seed, Compute(device="cpu")).weights()
 
 
 def _budget(folder: ModelFolder, compute: Compute) -> int:
-    """Tokens of a batch: fewer where each of them has a logit for every token of the vocabulary."""
-    return min(compute.batch_tokens, max(1, _LOGITS // folder.vocabulary)) if folder.causal else compute.batch_tokens
+    return min(compute.batch_tokens, most_tokens(folder.vocabulary)) if folder.causal else compute.batch_tokens
 
 
 def _by_record(rows: Tensor, batch: Batch) -> NDArray[np.float32]:

@@ -58,12 +58,19 @@ class KroneckerFactors:
             x = x.sum(1, keepdim=True) / live.sum(1).clamp(min=1)[:, None, None]
             delta = delta.sum(1, keepdim=True)
             live = live.any(1, keepdim=True)
-        name = layer.name
         x, delta = x.flatten(0, 1), delta.flatten(0, 1)
-        self._inputs[name] = self._inputs.get(name, 0) + x.T @ x
-        self._outputs[name] = self._outputs.get(name, 0) + delta.T @ delta
-        self._positions[name] = self._positions.get(name, 0) + int(live.sum())
-        self._records[name] = self._records.get(name, 0) + len(live)
+        self._count(layer.name, x.T @ x, delta.T @ delta, int(live.sum()), len(live))
+
+    def add(self, other: KroneckerFactors) -> None:
+        """Add what another of the same layers and sharing has observed."""
+        for name, inputs in other._inputs.items():
+            self._count(name, inputs, other._outputs[name], other._positions[name], other._records[name])
+
+    def _count(self, name: str, inputs: Tensor, outputs: Tensor, positions: float, records: int) -> None:
+        self._inputs[name] = self._inputs.get(name, 0) + inputs
+        self._outputs[name] = self._outputs.get(name, 0) + outputs
+        self._positions[name] = self._positions.get(name, 0) + positions
+        self._records[name] = self._records.get(name, 0) + records
 
     def moments(self, layer: Layer) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """(S, A) of one layer, float64 (r_out, r_out) and (r_in, r_in).
@@ -73,7 +80,7 @@ class KroneckerFactors:
         """
         name = layer.name
         if name not in self._inputs:
-            raise InputError(f"Layer {name} was never observed; pass .observe to LayerGradients and take gradients.")
+            raise InputError(f"Layer {name} was never observed; take gradients with `observe=factors.observe`.")
         outputs = self._outputs[name] / self._records[name]
         inputs = self._inputs[name] / max(1, self._positions[name])
         return outputs.numpy(), inputs.numpy()

@@ -122,7 +122,8 @@ class ModelFolder:
     def projections(self, seed: bytes, checkpoint: int) -> Projections:
         """The projections of one checkpoint: from an order's seed (32 bytes), or the folder's own."""
         if self.valuation.projection == "principal":
-            matrices = {name: tensor.numpy() for name, tensor in self._tensors(_PROJECTIONS).items()}
+            own = self._tensors(_PROJECTIONS, f"{checkpoint}/")
+            matrices = {name: tensor.numpy() for name, tensor in own.items()}
             return GivenProjections(matrices, str(checkpoint))
         return SeededProjections(seed, str(checkpoint), self.valuation.projection)
 
@@ -178,10 +179,11 @@ class ModelFolder:
             parts.append(record.text[: max((end for block in read for _, end in block.offsets), default=0)])
         return parts
 
-    def _tensors(self, name: str) -> dict[str, Tensor]:
+    def _tensors(self, name: str, prefix: str = "") -> dict[str, Tensor]:
+        """A file's tensors whose names begin with the prefix."""
         tensors: dict[str, Tensor] = {}
         with safe_open(str(self.path / name), framework="pt") as file:
-            for key in file.keys():  # noqa: SIM118 - not a mapping
+            for key in filter(lambda key: key.startswith(prefix), file.keys()):
                 tensor = file.get_tensor(key).float()
                 if not bool(torch.isfinite(tensor).all()):
                     raise ModelError(f"{self.path / name}: tensor {key} holds NaN or infinity; ask the buyer.")

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tip_exchange.errors import DataError
+from tip_exchange.influence.batches import most_tokens
 from tip_exchange.influence.frozen import FrozenBlocks
 from tip_exchange.influence.models import copy_tensors
 from tip_exchange.influence.pretrained import load_pretrained
@@ -22,7 +23,6 @@ from tip_exchange.influence.records import Record
 from tip_exchange.influence.trained_part import trained_part
 
 _HELD = 1 << 28  # most numbers of texts' hidden states to hold: 1 GiB
-_LOGITS = 1 << 26  # most logits of a language model at a time: 256 MiB, of which a few copies are alive
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +226,7 @@ class Tuner:
         size = len(rows)
         if not self.labels:
             longest = max(len(data.states[i]) for i in rows)
-            size = max(1, _LOGITS // (longest * int(self.model.config.vocab_size)))
+            size = max(1, most_tokens(int(self.model.config.vocab_size)) // longest)
         left = iter(rows)
         while part := list(islice(left, size)):
             yield part

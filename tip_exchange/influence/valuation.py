@@ -103,6 +103,7 @@ def buyer_query(
     own = [*training, *validation]
     generator = np.random.default_rng(recipe.label_seed)
     squared = np.zeros(len(own))
+    weights = np.split(projected_weights(folder, seed), folder.checkpoints) if recipe.theta else []
     parts = []
     for k in range(folder.checkpoints):
         points = generator.random(len(own)) if recipe.curvature in _DRAWN else None
@@ -124,9 +125,8 @@ def buyer_query(
         if divisor is not None:
             gradient = divisor.solve(gradient)
         if recipe.theta:
-            weights = projected_weights(folder, k, seed)
             size = recipe.theta * float(np.linalg.norm(gradient))
-            gradient = gradient - size * weights / max(float(np.linalg.norm(weights)), np.finfo(float).tiny)
+            gradient = gradient - size * weights[k] / max(float(np.linalg.norm(weights[k])), np.finfo(float).tiny)
         parts.append(gradient)
     direction = np.concatenate(parts)
     norm = float(np.linalg.norm(direction))
