@@ -5,9 +5,9 @@ import {Test} from "forge-std/Test.sol";
 import {RlweDecryption} from "../../contracts/libraries/RlweDecryption.sol";
 import {Settlement} from "../../contracts/libraries/Settlement.sol";
 
-/// @dev Laws of the arithmetic for every input, shown by halmos. What multiplies two unknowns is beyond its solvers:
-/// that weights are bounded and payouts never exceed the budget is fuzzed (tests/contracts/Settlement.t.sol). Remainders
-/// by the prime T need z3: with yices, halmos takes a value of its abstraction of them for a counterexample.
+/// @dev Laws of the arithmetic for every input, shown by halmos. What follows from a product or a quotient of two unknowns
+/// being one is in Products.sol; here it is that the contract computes them. Remainders by the prime T need z3: with
+/// yices, halmos takes a value of its abstraction of them for a counterexample.
 /// @custom:halmos --solver z3
 contract SettlementProofs is Test {
     int64 private constant HALF = int64(Settlement.T / 2);
@@ -38,6 +38,44 @@ contract SettlementProofs is Test {
     ) public pure {
         vm.assume(value <= 0 || records < minRecords);
         assert(Settlement.weight(value, records, valueCap, recordsCap, minRecords) == 0);
+    }
+
+    function check_WeightsAreTheProductOfCappedFactors(
+        int64 value,
+        uint32 records,
+        uint64 valueCap,
+        uint32 recordsCap,
+        uint32 minRecords
+    ) public pure {
+        uint64 counted = value <= 0 || records < minRecords ? 0 : uint64(value);
+        if (counted > valueCap) counted = valueCap;
+        uint32 countedRecords = records > recordsCap ? recordsCap : records;
+        uint256 weight = Settlement.weight(value, records, valueCap, recordsCap, minRecords);
+        assert(weight == uint256(counted) * countedRecords);
+    }
+
+    function check_128WeightsFitTheirSum(
+        int64 value,
+        uint32 records,
+        uint64 valueCap,
+        uint32 recordsCap,
+        uint32 minRecords
+    ) public pure {
+        vm.assume(valueCap <= 2 ** 34);
+        uint256 weight = Settlement.weight(value, records, valueCap, recordsCap, minRecords);
+        assert(weight <= type(uint72).max && weight <= type(uint80).max / 128);
+    }
+
+    function check_TagsAreResidues(uint64 attested, uint64 pad, uint64 tagPad, uint64 key) public pure {
+        vm.assume(attested < Settlement.T && pad < Settlement.T && tagPad < Settlement.T && key < Settlement.T);
+        assert(Settlement.tagOf(attested, pad, tagPad, key) < Settlement.T);
+    }
+
+    function check_PayoutsAreTheQuotientRoundedDown(uint128 budget, uint80 weight, uint80 total) public pure {
+        vm.assume(total != 0);
+        uint256 share = uint256(budget) * weight / total;
+        vm.assume(share <= budget);
+        assert(Settlement.payoutDown(budget, weight, total) == share);
     }
 
     function check_NoWeightIsPaidNothing(uint128 budget, uint256 weight) public pure {
