@@ -15,7 +15,8 @@ abstract contract EscrowTest is Test {
     uint64 internal constant T = 2 ** 36 - 243;
     uint64 internal constant INVALID = type(uint64).max;
     uint64 internal constant UNAVAILABLE = type(uint64).max - 1;
-    uint256 internal constant START = 1_700_000_000;
+    /// @dev Time and height at which orders open; neither fits in 32 bits.
+    uint256 internal constant START = 2 ** 33;
 
     IInfluenceEscrow internal escrow;
     address internal buyer;
@@ -30,6 +31,7 @@ abstract contract EscrowTest is Test {
 
     function setUp() public virtual {
         vm.warp(START);
+        vm.roll(START);
         escrow = deployEscrow();
         (buyer, buyerKey) = makeAddrAndKey("buyer");
         vm.deal(buyer, 1_000_000 ether);

@@ -122,14 +122,17 @@ contract RevealTest is EscrowTest {
     }
 
     function test_PadsBeyondTheModulusAreRefused() public {
-        Opening memory opening = Opening(T, 100, 0);
         bytes32 id = openDefault();
-        submitAs(id, sellerOf(0), opening);
-        submitAs(id, sellerOf(1), Opening(T - 1, 100, 0));
+        for (uint64 i = 0; i < 3; ++i) {
+            submitAs(id, sellerOf(i), Opening(T - 1 + i, 100, 0));
+        }
         vm.warp(escrow.orderOf(id).attestUntil);
-        vm.expectRevert(abi.encodeWithSelector(IInfluenceEscrow.PadOutOfRange.selector, id, sellerOf(0), T));
-        revealAs(id, sellerOf(0), opening);
-        revealAs(id, sellerOf(1), Opening(T - 1, 100, 0));
+        revealAs(id, sellerOf(0), Opening(T - 1, 100, 0));
+        for (uint64 i = 1; i < 3; ++i) {
+            uint64 pad = T - 1 + i;
+            vm.expectRevert(abi.encodeWithSelector(IInfluenceEscrow.PadOutOfRange.selector, id, sellerOf(i), pad));
+            revealAs(id, sellerOf(i), Opening(pad, 100, 0));
+        }
     }
 
     function test_SellersRevealOnce() public {
