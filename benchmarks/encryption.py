@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import secrets
 import subprocess
 import sys
 import tempfile
@@ -17,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from nacl.public import PrivateKey
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
@@ -33,8 +33,7 @@ from tip_exchange.encryption.packing import fixed_point, inner_product
 from tip_exchange.encryption.parameters import WIDE, QueryKind
 from tip_exchange.encryption.query import SecretKey, encrypted_query
 from tip_exchange.encryption.scoring import new_pad, value_data_set
-from tip_exchange.encryption.tags import OpenedReply, TagKey, open_reply, seal_tail
-from tip_exchange.encryption.tags import pads as tag_pads
+from tip_exchange.encryption.tags import TagKey, check_values, open_reply
 from tip_exchange.encryption.wire import (
     Query,
     decode_query,
@@ -204,35 +203,31 @@ def tagged(size: Size) -> Iterator[dict[str, Any]]:
         direction, rows = vectors(dimension, 1)
         integers = fixed_point(direction, WIDE, "query")
         gradient = fixed_point(rows[0].astype(np.float64), WIDE, "gradient")
-        key, tag_key, box = SecretKey.fresh(WIDE), TagKey.fresh(), PrivateKey.generate()
-        blob = b"".join(encrypted_query(integers, key, tag_key=tag_key))
+        key, tags, check_seed = SecretKey.fresh(WIDE), TagKey.fresh(), secrets.token_bytes(32)
+        blob = b"".join(encrypted_query(integers, key, tags=(tags, check_seed)))
         query = decode_query(blob, parameters=WIDE, dimension=dimension, kind=QueryKind.TAGGED)
         _, plain = _query(integers)
-        pads = new_pad(WIDE), new_pad(WIDE)
+        tag_pad, pad = new_pad(WIDE), new_pad(WIDE)
 
         def reply() -> bytes:
-            evaluated = value_data_set(query, gradient, *tag_pads(*pads))  # noqa: B023 (called in this turn)
-            return encode_reply(seal_tail(evaluated, bytes(box.public_key)))  # noqa: B023
+            return encode_reply(value_data_set(query, gradient, tag_pad, pad))  # noqa: B023 (called in this turn)
 
-        sealed = reply()
-
-        def opened() -> OpenedReply:
-            return open_reply(sealed, key.coefficients, bytes(box), tag_key, WIDE, dimension)  # noqa: B023
-
-        exact = (opened().tag - pads[1] - tag_key.alpha * (opened().value - pads[0])) % WIDE.t == 0
+        sent, checks = reply(), check_values(check_seed, gradient, WIDE)
+        opened = open_reply(sent, key.coefficients, WIDE)
+        tag = tags.tag(opened.second, checks)
+        exact = (tag - tag_pad - tags.alpha * (opened.value - pad)) % WIDE.t == 0
         steps: dict[str, Callable[[], object]] = {
-            "query": lambda: b"".join(encrypted_query(integers, key, tag_key=tag_key)),  # noqa: B023
+            "query": lambda: b"".join(encrypted_query(integers, key, tags=(tags, check_seed))),  # noqa: B023
             "query without tags": lambda: b"".join(encrypted_query(integers, key)),  # noqa: B023
             "reply": reply,
-            "reply without tags": lambda: encode_reply(value_data_set(plain, gradient, pads[0])),  # noqa: B023
-            "opening": opened,
+            "reply without tags": lambda: encode_reply(value_data_set(plain, gradient, pad)),  # noqa: B023
+            "check values": lambda: check_values(check_seed, gradient, WIDE),  # noqa: B023
+            "opening": lambda: open_reply(sent, key.coefficients, WIDE),  # noqa: B023
         }
         with one_core():
             samples = alternate(steps, size.rounds)
         setting = f"d = {dimension:,}, tagged, one core"
-        yield row(
-            "kilobytes of query and reply", setting, "ours", None, [(len(blob) + len(sealed)) / 1000], exact=exact
-        )
+        yield row("kilobytes of query and reply", setting, "ours", None, [(len(blob) + len(sent)) / 1000], exact=exact)
         for name in steps:
             yield row(f"processor ms of the {name}", setting, "ours", None, [1000 * each.cpu for each in samples[name]])
 

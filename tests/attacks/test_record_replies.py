@@ -146,7 +146,7 @@ def test_a_whole_c0_hands_over_every_record_and_a_reply_has_one_number_for_each(
 
     reply = answered(query, rows)
     assert reply.cells.size == RECORDS == len(encode_reply(reply)) // 7 - N
-    assert Reply.__slots__ == ("c1", "cells", "tail")
+    assert Reply.__slots__ == ("c1", "cells")
 
 
 def test_the_noise_at_a_result_tells_of_all_records_without_a_flood_and_of_none_with_it() -> None:

@@ -128,4 +128,4 @@ def test_division_in_the_ring_is_exact() -> None:
     """The trapdoors stand on it."""
     x, y = ternary(N).astype(object), integers(residues(np.arange(N).astype(object) + 1))
     assert (divide(multiply(x, y), y) == x).all()
-    assert Reply.__slots__ == ("c1", "cells", "tail")
+    assert Reply.__slots__ == ("c1", "cells")

@@ -107,7 +107,7 @@ def test_cells_are_big_endian_whatever_the_memory_layout(values: list[int], stri
 def test_no_object_has_a_place_for_an_a_half() -> None:
     """The trapdoors of tests/attacks need a chosen a; here it can only come out of the seed."""
     assert [field.name for field in fields(Block)] == ["seed", "b"]
-    assert [field.name for field in fields(Reply)] == ["c1", "cells", "tail"]
+    assert [field.name for field in fields(Reply)] == ["c1", "cells"]
     assert block_bytes(WIDE) == 64 + N * (7 + 8)
 
 
@@ -120,8 +120,8 @@ REFUSED: dict[str, tuple[bytes, type[Exception], str]] = {
     "one block less": (BLOB[:SECOND], WireError, f"exactly {len(BLOB)}"),
     "one block more": (BLOB + BLOB[SECOND:], WireError, f"exactly {len(BLOB)}"),
     "magic": (patched((0, b"TIPR")), WireError, "starts with b'TIPR'"),
-    "version 0": (patched((4, b"\0")), WireError, "version 0, expected b'TIPQ' version 3"),
-    "version 2": (patched((4, b"\2")), WireError, "version 2, expected b'TIPQ' version 3"),
+    "version 0": (patched((4, b"\0")), WireError, "version 0, expected b'TIPQ' version 4"),
+    "version 2": (patched((4, b"\2")), WireError, "version 2, expected b'TIPQ' version 4"),
     "set 0": (patched((5, b"\0")), ParameterError, r"0 is unknown; .* 1 \(wide\)"),
     "set 2": (patched((5, b"\2")), ParameterError, "2 is unknown"),
     "a record query": (patched((6, b"\1")), WireError, r"of kind 1, but the order's is 0 \(no tags\)"),

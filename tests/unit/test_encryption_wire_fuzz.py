@@ -46,7 +46,7 @@ from tip_exchange.types import INVALID
 SMALL = replace(WIDE, number=200, name="small", N=16)
 HEADER, SEED = 49, 64
 ZERO_BLOCKS = 1
-TAIL = 97
+CELL = 7
 EXTREMES = [0, 1, 2, 2**15, 2**16, 2**31, 2**32, 2**63, 2**64 - 1, 10**8, 10**8 + 1, 10**7]
 MEMORY = 64 * 2**20
 INPUTS = {"query": 120_000, "reply": 60_000, "key": 20_000}
@@ -86,8 +86,8 @@ def some_query(parameters: ParameterSet, dimension: int, seed: int = 1, kind: Qu
 
 def some_reply(parameters: ParameterSet, seed: int = 2, *, tagged: bool = False) -> bytes:
     rng = np.random.default_rng(seed)
-    drawn = rng.integers(0, parameters.q0, parameters.N + 1).astype(np.uint64)
-    return encode_reply(Reply(drawn[:-1], drawn[-1:], rng.bytes(TAIL) if tagged else b""))
+    drawn = rng.integers(0, parameters.q0, parameters.N + 1 + tagged).astype(np.uint64)
+    return encode_reply(Reply(drawn[: parameters.N], drawn[parameters.N :]))
 
 
 def some_key(parameters: ParameterSet, seed: int = 3) -> bytes:
@@ -104,12 +104,12 @@ def cells_fit(data: bytes, width: int, prime: int) -> bool:
 
 def is_query(data: bytes, parameters: ParameterSet, dimension: int, *, tagged: bool = False) -> bool:
     n, zeros = parameters.N, 2 if tagged else ZERO_BLOCKS
-    width = n // 8 if tagged else n
+    width = n // 2 if tagged else n
     block = SEED + 15 * n
     if not 1 <= dimension <= 10**8:
         return False
     # the hash of a record query, the header's last 32 bytes, may be anything
-    header = b"TIPQ" + bytes([3, parameters.number, 2 * tagged])
+    header = b"TIPQ" + bytes([4, parameters.number, 2 * tagged])
     header += width.to_bytes(2, "big") + dimension.to_bytes(8, "big")
     if len(data) != HEADER + block * (zeros + -(-dimension // width)):
         return False
@@ -123,9 +123,9 @@ def is_query(data: bytes, parameters: ParameterSet, dimension: int, *, tagged: b
 
 
 def is_reply(data: bytes, parameters: ParameterSet, *, tagged: bool = False) -> bool:
-    """The sealed tail before the last cell may be anything."""
-    size = 7 * (parameters.N + 1) + TAIL * tagged
-    return len(data) == size and cells_fit(data[: 7 * parameters.N] + data[-7:], 7, parameters.q0)
+    """The cell of y₂ before the last one may be anything."""
+    size = CELL * (parameters.N + 1 + tagged)
+    return len(data) == size and cells_fit(data[: CELL * parameters.N] + data[-CELL:], CELL, parameters.q0)
 
 
 def is_key(data: bytes, parameters: ParameterSet) -> bool:
@@ -334,14 +334,17 @@ def reply_parser(parameters: ParameterSet, *, tagged: bool = False) -> Callable[
 
     def parse(data: bytes) -> bytes:
         value = decrypt(data, key, parameters, tagged=tagged)
+        start = CELL * parameters.N
+        second = data[start : start + CELL * tagged]
         try:
-            read = decode_reply(data, parameters, tagged=tagged)
+            read = decode_reply(data[:start] + data[start + len(second) :], parameters)
         except WireError:
             if value != INVALID:
                 raise AssertionError("a value for bytes that are no reply") from None
             raise
         assert 0 <= value < parameters.t
-        return encode_reply(read)
+        written = encode_reply(read)
+        return written[:start] + second + written[start:]
 
     return parse
 

@@ -25,7 +25,7 @@ def query(dimension: int, kind: QueryKind, width: int = 0) -> tuple[np.ndarray, 
     if kind is QueryKind.RECORDS:
         pieces = encrypted_record_query(direction, KEY, width=width, records=300)
     else:
-        pieces = encrypted_query(direction, KEY, tag_key=TagKey.fresh() if kind is QueryKind.TAGGED else None)
+        pieces = encrypted_query(direction, KEY, tags=(TagKey.fresh(), bytes(32)) if kind is QueryKind.TAGGED else None)
     return direction, decode_query(b"".join(pieces), parameters=WIDE, dimension=dimension, kind=kind)
 
 

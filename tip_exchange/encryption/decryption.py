@@ -9,7 +9,7 @@ import numpy as np
 from tip_exchange.encryption.keys import TernaryKey
 from tip_exchange.encryption.packing import Coefficients, result_coefficients
 from tip_exchange.encryption.parameters import ParameterSet
-from tip_exchange.encryption.wire import Reply, decode_reply, reply_bytes
+from tip_exchange.encryption.wire import CELL_BYTES, Reply, decode_reply, reply_bytes
 from tip_exchange.errors import WireError
 from tip_exchange.types import INVALID
 
@@ -40,10 +40,13 @@ def round_phase(phase: int, parameters: ParameterSet) -> int:
 def decrypt(data: bytes, key: TernaryKey, parameters: ParameterSet, *, tagged: bool = False) -> int:
     """The padded value of any reply bytes: in [0, t), or INVALID for bytes that are no reply. Total: never raises.
 
-    In a ``tagged`` order a reply is longer by its sealed tail, which is not looked into.
+    In a ``tagged`` order the cell of y₂ stands before the value's, and is not looked into.
     """
+    if tagged:
+        start = parameters.N * CELL_BYTES[0]
+        data = data[:start] + data[start + CELL_BYTES[0] :]
     try:
-        reply = decode_reply(data, parameters, tagged=tagged)
+        reply = decode_reply(data, parameters)
     except WireError:
         return INVALID
     (value,) = decrypt_results(reply, key, parameters, parameters.N)

@@ -20,7 +20,7 @@ from tip_exchange.errors import WireError
 def opened_query(query: Query, key: TernaryKey) -> Coefficients:
     """The direction that a query encrypts, int64 (d,), once every block is seen to be an honest encryption.
 
-    Of a tagged query that is the last of its eight vectors; the others are not looked at.
+    Of a tagged query that is the last of its two vectors; the other is not looked at.
 
     Raises:
         WireError: a zero block does not encrypt zero, a block's error is larger than SEAL's, or entries stand where

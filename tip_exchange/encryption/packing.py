@@ -2,7 +2,7 @@
 
 A block holds a stretch of b entries (the block width) of every vector. One side's single vector has its entries in
 coefficients 0 … b−1; the other side holds N/b vectors at once, vector i's entries at offset i·b. Which side is whose
-depends on the query: records are many gradients against one direction, a tagged query many vectors against one
+depends on the query: records are many gradients against one direction, a tagged query two vectors against one
 gradient. Gradients are always reversed, so coefficient i·b + b − 1 of the product is inner product i, without
 rotations: b entries reach no other vector's, and what wraps round (X^N = −1) lands below b − 1. The sum over blocks is
 the inner product of the whole vectors. A data set without tags is one vector on either side, b = N, its result N − 1.

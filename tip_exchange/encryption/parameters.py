@@ -16,9 +16,6 @@ from tip_exchange.settlement import T
 ERROR_BOUND = 21
 """Largest absolute value of SEAL's error distribution, a centred binomial of 42 bits (standard deviation 3.24)."""
 
-CHECKS = 6
-"""Secret check vectors of a tagged query (:mod:`.tags`)."""
-
 
 class QueryKind(IntEnum):
     """What a query asks for, and what it carries; the number is the byte that stands in its header."""
@@ -28,12 +25,12 @@ class QueryKind(IntEnum):
     RECORDS = 1
     """A score of every record: the direction alone, in blocks of a width of their own."""
     TAGGED = 2
-    """The value of a data set and what binds it: check vectors, a combination of them all, and the direction."""
+    """The value of a data set and what binds it: a combination with secret factors, and the direction."""
 
     @property
     def vectors(self) -> int:
         """Vectors that share a block: each is multiplied with the seller's at once."""
-        return CHECKS + 2 if self is QueryKind.TAGGED else 1
+        return 2 if self is QueryKind.TAGGED else 1
 
 
 @dataclass(frozen=True, slots=True)

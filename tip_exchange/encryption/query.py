@@ -46,7 +46,7 @@ def encrypted_query(
     integers: Coefficients,
     key: SecretKey,
     *,
-    tag_key: TagKey | None = None,
+    tags: tuple[TagKey, bytes] | None = None,
     record_query_hash: bytes = NO_RECORD_QUERY,
 ) -> Iterator[bytes]:
     """Encrypt ``integers`` (int64, shape (d,), from :func:`~.packing.fixed_point`); the query's bytes, piece by piece.
@@ -54,16 +54,20 @@ def encrypted_query(
     Args:
         integers: the direction in fixed point.
         key: of the order; one key serves a data-set query and a record query.
-        tag_key: makes it a tagged query, with the vectors that this key draws beside the direction.
+        tags: tag key and check seed, which make it a tagged query.
         record_query_hash: Keccak-256 of the record query that goes with it.
 
     Raises:
         ParameterError: a noise bound does not hold.
     """
-    kind = QueryKind.DATA_SET if tag_key is None else QueryKind.TAGGED
+    kind = QueryKind.DATA_SET if tags is None else QueryKind.TAGGED
     width = key.parameters.data_set_width(kind)
     noise_budget(key.parameters, integers.size, kind)
-    entries = stretches(integers[None], width) if tag_key is None else tag_key.query_stretches(integers, key.parameters)
+    if tags is None:
+        entries = stretches(integers[None], width)
+    else:
+        tag_key, check_seed = tags
+        entries = tag_key.query_stretches(integers, check_seed, key.parameters)
     return _pieces(entries, key, kind, integers.size, width, record_query_hash)
 
 

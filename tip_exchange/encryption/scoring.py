@@ -32,8 +32,8 @@ def value_data_set(query: Query, gradient: Coefficients, *pads: int) -> Reply:
     Args:
         query: the buyer's, as parsed by :func:`~.wire.decode_query`, for a data set.
         gradient: int64 of shape (d,), the seller's mean clipped gradient in fixed point.
-        pads: one for each vector of the query, in [0, t): one in all without tags, :func:`~.tags.pads` with them. Their
-            secrecy is what keeps the buyer from seeing the value before it attests.
+        pads: one for each vector of the query, in [0, t): the value's, and with tags r₂ before it. Their secrecy is
+            what keeps the buyer from seeing the value before it attests.
 
     Raises:
         ParameterError: a noise bound does not hold at this dimension.

@@ -4,12 +4,12 @@ Every object has a size fixed by the parameter set, the kind of query, its block
 encoding for one meaning. Integers are big-endian. No object carries an ``a`` half: a block is the seed of its ``a`` and
 the residues of its ``b``::
 
-    query    b"TIPQ" ‖ version 3 ‖ parameter set (1 byte) ‖ kind (1) ‖ block width (2) ‖ dimension (8)
+    query    b"TIPQ" ‖ version 4 ‖ parameter set (1 byte) ‖ kind (1) ‖ block width (2) ‖ dimension (8)
              ‖ Keccak-256 of the record query that goes with it, or 32 zeros
              ‖ zero blocks ‖ query blocks
     block    seed (64) ‖ b mod q0, N cells of 7 bytes ‖ b mod q1, N cells of 8 bytes
-    reply    c1 mod q0, N cells of 7 bytes ‖ in a tagged order the sealed tail, 97 bytes (:mod:`.tags`)
-             ‖ a cell of c0 mod q0 (7) for every result: the value's for a data set, in order for the records of a block
+    reply    c1 mod q0, N cells of 7 bytes ‖ a cell of c0 mod q0 (7) for every result: of a data set the value's, before
+             it y₂ in a tagged order (:mod:`.tags`); in order for the records of a block
 
 The width follows from the kind but in a record query, which has zeros for the hash.
 """
@@ -33,13 +33,11 @@ from tip_exchange.errors import ParameterError, WireError
 SEED_BYTES = 64
 CELL_BYTES = (7, 8)
 """Bytes of a coefficient modulo q0 and modulo q1."""
-TAIL_BYTES = (QueryKind.TAGGED.vectors - 1) * CELL_BYTES[0] + 48
-"""A sealed tail: the cells of every result but the value's, in a libsodium sealed box."""
 NO_RECORD_QUERY = bytes(32)
 
 _HEADER = struct.Struct(">4sBBBHQ32s")
 _MAGIC = b"TIPQ"
-_VERSION = 3
+_VERSION = 4
 
 Residues = NDArray[np.uint64]
 
@@ -90,14 +88,10 @@ class Query:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Reply:
-    """LWE replies modulo q0 that share ``c1``, uint64 (N,); ``cells`` is c0 at each result, uint64 (results,).
-
-    ``tail`` holds cells sealed to the buyer: in a tagged order all but the last, which alone is then in ``cells``.
-    """
+    """LWE replies modulo q0 that share ``c1``, uint64 (N,); ``cells`` is c0 at each result, uint64 (results,)."""
 
     c1: Residues
     cells: Residues
-    tail: bytes = b""
 
 
 def block_bytes(parameters: ParameterSet) -> int:
@@ -111,9 +105,9 @@ def query_bytes(parameters: ParameterSet, dimension: int, width: int) -> int:
     return _HEADER.size + block_bytes(parameters) * blocks
 
 
-def reply_bytes(parameters: ParameterSet, results: int = 1, *, tagged: bool = False) -> int:
+def reply_bytes(parameters: ParameterSet, results: int = 1) -> int:
     """Size of a reply."""
-    return (parameters.N + results) * CELL_BYTES[0] + tagged * TAIL_BYTES
+    return (parameters.N + results) * CELL_BYTES[0]
 
 
 def replies_bytes(parameters: ParameterSet, width: int, records: int) -> int:
@@ -279,20 +273,17 @@ def _decode_block(view: memoryview, parameters: ParameterSet, what: str) -> Bloc
 
 def encode_reply(reply: Reply) -> bytes:
     """The one encoding of ``reply``."""
-    return encode_cells(reply.c1, CELL_BYTES[0]) + reply.tail + encode_cells(reply.cells, CELL_BYTES[0])
+    return encode_cells(reply.c1, CELL_BYTES[0]) + encode_cells(reply.cells, CELL_BYTES[0])
 
 
-def decode_reply(
-    data: bytes | memoryview, parameters: ParameterSet, results: int = 1, *, tagged: bool = False
-) -> Reply:
-    """Parse a reply of ``results`` results in the open; a tail stays as it is, sealed.
+def decode_reply(data: bytes | memoryview, parameters: ParameterSet, results: int = 1) -> Reply:
+    """Parse a reply of ``results`` results.
 
     Raises:
         WireError: wrong size, or a cell not below q0. Such a reply for a data set is attested INVALID.
     """
-    expected = reply_bytes(parameters, results, tagged=tagged)
+    expected = reply_bytes(parameters, results)
     if len(data) != expected:
         raise WireError(f"reply: {len(data)} bytes, a reply has exactly {expected}")
-    middle, end = parameters.N * CELL_BYTES[0], expected - results * CELL_BYTES[0]
-    cells = decode_cells(bytes(data[:middle]) + bytes(data[end:]), CELL_BYTES[0], parameters.q0, "reply")
-    return Reply(cells[: parameters.N], cells[parameters.N :], bytes(data[middle:end]))
+    cells = decode_cells(data, CELL_BYTES[0], parameters.q0, "reply")
+    return Reply(cells[: parameters.N], cells[parameters.N :])
