@@ -87,7 +87,8 @@ interface IInfluenceEscrow {
     /// @param keyHash Hash of the packed secret key.
     /// @param boxKey Buyer's X25519 public key.
     /// @param projectionSeed Seed of the gradient projections.
-    /// @param spotCheckHash Hash of the secret that will draw the rows to open.
+    /// @param spotCheckHash Keccak-256 of the check seed, which is the Keccak-256 of the draw secret: sellers answer the
+    /// seed's check directions before the secret draws the rows to open.
     /// @param tagKeyHash Hash of the secret that tags are made with; 0 means an order without tags.
     /// @param sellersRoot Root of the allow-list (OpenZeppelin standard Merkle tree of addresses); 0 means everybody.
     struct Terms {
@@ -479,8 +480,8 @@ interface IInfluenceEscrow {
     /// stays there. Silence about it costs the buyer what silence in Attesting does.
     /// @dev Anyone who has the bytes may send it. Reverts with UnknownOrder, WrongPhase, NoSubmission, NotUnavailable,
     /// AlreadyPublished, WrongReply.
-    /// @param c1 All bytes of the reply but the last seven: 8192 big-endian cells of 7 bytes, and a sealed tail of 97
-    /// bytes in an order with tags. A reply of another length is INVALID.
+    /// @param c1 All bytes of the reply but the last seven: 8192 big-endian cells of 7 bytes, and in an order with tags
+    /// 7 more, the cell that the tag is computed from, which may be any bytes. A reply of another length is INVALID.
     /// @param cell The last seven bytes.
     function publishReply(bytes32 orderId, address seller, bytes calldata c1, bytes7 cell) external;
 

@@ -14,8 +14,6 @@ library RlweDecryption {
     uint256 internal constant T = 2 ** 36 - 243;
     /// @dev Bytes of a cell, a big-endian coefficient modulo Q0.
     uint256 internal constant CELL_BYTES = 7;
-    /// @dev Seven cells in a sealed box, whose overhead is 48 bytes; they are the buyer's to read.
-    uint256 internal constant TAIL_BYTES = 97;
     /// @dev Two bits a coefficient.
     uint256 internal constant KEY_BYTES = 2048;
     /// @dev Largest absolute value of an encryption's error.
@@ -26,12 +24,12 @@ library RlweDecryption {
     uint256 internal constant NO_PHASE = type(uint256).max;
 
     /// @notice `round(t * phase / q0) mod t` of a reply: its padded value, below T, or INVALID.
-    /// @param c1 All bytes of the reply but the last seven.
+    /// @param c1 All bytes of the reply but the last seven: c1, and with tags the cell that the tag is computed from,
+    /// which is the buyer's to read and may be any seven bytes.
     /// @param cell The last seven bytes, coefficient N - 1 of c0.
-    /// @param tagged Whether the order has tags, and c1 therefore a sealed tail.
+    /// @param tagged Whether the order has tags.
     function decrypt(bytes calldata c1, bytes7 cell, bytes calldata key, bool tagged) internal pure returns (uint64) {
-        uint256 tail = tagged ? TAIL_BYTES : 0;
-        if (c1.length != N * CELL_BYTES + tail) return INVALID;
+        if (c1.length != (tagged ? N + 1 : N) * CELL_BYTES) return INVALID;
         uint256 phase_ = phase(c1[:N * CELL_BYTES], cell, key, N - 1);
         if (phase_ == NO_PHASE) return INVALID;
         // q0 is odd, so nothing ties.

@@ -33,7 +33,7 @@ contract DecryptionTest is Test {
         assertGe(values.length - invalid, 12);
     }
 
-    /// @dev What decrypts without a tail does so before one, and no other length does.
+    /// @dev A value is the same whatever the tag's cell before it holds, and no other length has one.
     function test_RealTaggedRepliesDecryptAsInPython() public view {
         string memory json = vm.readFile(string.concat(FOLDER, "vectors.json"));
         bytes memory key = vm.readFileBinary(string.concat(FOLDER, "key.bin"));

@@ -17,8 +17,8 @@ abstract contract DisputeTest is EscrowTest {
     bytes internal key;
     bytes internal a;
     bytes internal c1;
-    /// @dev c1 and a tail, the reply of an order with tags.
-    bytes internal tailed;
+    /// @dev c1 and the tag's cell, of a reply to an order with tags.
+    bytes internal c1WithTag;
     uint256 internal phaseOfC1;
     uint256 internal phaseOfA;
     address internal challenger = makeAddr("challenger");
@@ -34,7 +34,7 @@ abstract contract DisputeTest is EscrowTest {
         key = Ciphertexts.key(1);
         a = Ciphertexts.polynomial(2);
         c1 = Ciphertexts.polynomial(3);
-        tailed = bytes.concat(c1, new bytes(97));
+        c1WithTag = bytes.concat(c1, bytes7(type(uint56).max));
         (, phaseOfC1) = SlowDecryption.phase(c1, 0, key, N - 1);
         (, phaseOfA) = SlowDecryption.phase(a, 0, key, INDEX);
         encryptZero(3);
@@ -56,7 +56,7 @@ abstract contract DisputeTest is EscrowTest {
 
     /// @dev All bytes but the last seven of a reply to this order.
     function c1Of(bytes32 id) internal view returns (bytes memory) {
-        return hasTags[id] ? tailed : c1;
+        return hasTags[id] ? c1WithTag : c1;
     }
 
     /// @dev The cell with which c1 decrypts to `padded_`.

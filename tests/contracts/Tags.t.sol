@@ -74,7 +74,7 @@ contract TagsTest is DisputeTest {
             this.attestExternal(id, two(1, UNAVAILABLE), two(0, wrong[i]));
         }
         attestTags(id, two(1, UNAVAILABLE), two(T - 1, 0));
-        escrow.publishReply(id, cheat, tailed, replyOf(cheat, 300));
+        escrow.publishReply(id, cheat, c1WithTag, replyOf(cheat, 300));
         vm.startPrank(buyer);
         for (uint256 i = 0; i < 3; ++i) {
             vm.expectRevert(abi.encodeWithSelector(IInfluenceEscrow.TagOutOfRange.selector, id, 1, wrong[i]));
@@ -127,8 +127,8 @@ contract TagsTest is DisputeTest {
         escrow.reveal(id, honest, opening.pad, tagPad, opening.records, opening.salt);
     }
 
-    /// @dev The attack: a constant at the cap, worth sixteen honest sellers, and whatever goes with it in the tail. What
-    /// the seller encrypts for the tag it has to choose without the key and the combination of the check values.
+    /// @dev The attack: a constant at the cap, worth sixteen honest sellers, and any result for the tag, which the seller
+    /// has to choose without the key and the combination of the check values.
     /// forge-config: default.fuzz.runs = 50
     /// forge-config: deep.fuzz.runs = 5000
     function testFuzz_AConstantIsPaidWithoutTagsAndRefusedWithThem(uint64 constant_, uint64 y2, uint64 combination)
@@ -225,8 +225,8 @@ contract TagsTest is DisputeTest {
             attestTags(id, two(y0, UNAVAILABLE), two(tagFor(id, honest, y0), 0));
             bytes7 cell = replyOf(cheat, 300);
             vm.expectEmit(address(escrow));
-            emit IInfluenceEscrow.ReplyPublished(id, cheat, tailed, cell);
-            escrow.publishReply(id, cheat, tailed, cell);
+            emit IInfluenceEscrow.ReplyPublished(id, cheat, c1WithTag, cell);
+            escrow.publishReply(id, cheat, c1WithTag, cell);
             uint64 tag = (tagFor(id, cheat, y1) + uint64(i)) % T;
             vm.expectEmit(address(escrow));
             emit IInfluenceEscrow.ReplyAnswered(id, cheat, y1, tag);
@@ -286,11 +286,11 @@ contract TagsTest is DisputeTest {
     }
 
     /// @dev A reply has the length of its kind of order.
-    function test_ATailIsNeededWithTagsAndInvalidWithoutThem() public {
+    function test_ATagsCellIsNeededWithTagsAndInvalidWithoutThem() public {
         for (uint256 i = 0; i < 2; ++i) {
             vm.warp(START);
             bytes32 id = openWith(i == 0 ? keyedTerms() : tagged(keyedTerms()));
-            bytes memory other = i == 0 ? tailed : c1;
+            bytes memory other = i == 0 ? c1WithTag : c1;
             bytes7 cell = replyOf(honest, 100);
             submitReply(id, honest, Ciphertexts.replyHash(other, cell), openingOf(honest));
             vm.warp(escrow.orderOf(id).submitUntil);

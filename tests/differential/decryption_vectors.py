@@ -22,12 +22,12 @@ from tip_exchange.encryption.query import SecretKey, encrypted_query, expand_a, 
 from tip_exchange.encryption.scoring import new_pad, value_data_set
 from tip_exchange.encryption.wire import (
     CELL_BYTES,
-    TAIL_BYTES,
     Reply,
     Residues,
     decode_query,
     encode_cells,
     encode_reply,
+    reply_bytes,
 )
 
 FOLDER = Path(__file__).parents[2] / "build" / "decryption"
@@ -84,16 +84,20 @@ def replies(rng: np.random.Generator) -> tuple[bytes, bytes, list[bytes], list[i
     return pack(key), a, blobs, [decrypt(blob, key, WIDE) for blob in blobs], zero_block
 
 
-def with_tail(reply: bytes, size: int) -> bytes:
-    """The reply with random bytes before its last cell."""
-    return reply[:-WIDTH] + secrets.token_bytes(size) + reply[-WIDTH:]
+def with_tag_cell(reply: bytes, cell: bytes) -> bytes:
+    """The reply with the cell of a tag's result before its last one."""
+    return reply[:-WIDTH] + cell + reply[-WIDTH:]
 
 
 def tagged_replies(blobs: list[bytes]) -> list[bytes]:
-    """Sound and unsound replies with a tail, and sound ones with a tail of another length."""
-    good = blobs[0]
-    wrong = (0, 1, TAIL_BYTES - 1, TAIL_BYTES + 1)
-    return [with_tail(blob, TAIL_BYTES) for blob in blobs] + [with_tail(good, size) for size in wrong]
+    """Sound and unsound replies with any cell for the tag, unreduced ones too, and sound ones of other lengths."""
+    good, size = blobs[0], reply_bytes(WIDE, 2) - reply_bytes(WIDE)
+    unreduced = [cell.to_bytes(WIDTH, "big") for cell in (WIDE.q0, 2**56 - 1)]
+    return (
+        [with_tag_cell(blob, secrets.token_bytes(size)) for blob in blobs]
+        + [with_tag_cell(good, cell) for cell in unreduced]
+        + [with_tag_cell(good, bytes(wrong)) for wrong in (0, 1, size - 1, size + 1, 2 * size, 97)]
+    )
 
 
 def write(folder: Path = FOLDER) -> None:

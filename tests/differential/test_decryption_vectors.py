@@ -22,11 +22,12 @@ def test_vectors_are_what_the_reference_computes(tmp_path: Path) -> None:
     blobs = [(tmp_path / f"reply{number}.bin").read_bytes() for number in range(len(values))]
     assert values == [decrypt(blob, key, WIDE) for blob in blobs]
     tagged = [int(value) for value in vectors["tagged"]["value"]]
-    with_tails = [(tmp_path / f"tagged{number}.bin").read_bytes() for number in range(len(tagged))]
-    assert tagged == [decrypt(blob, key, WIDE, tagged=True) for blob in with_tails]
-    assert tagged[: len(values)] == values, "a tail changes a value"
-    assert {len(blob) for blob, value in zip(with_tails, tagged, strict=True) if value != INVALID} == {
-        reply_bytes(WIDE, tagged=True)
+    with_cells = [(tmp_path / f"tagged{number}.bin").read_bytes() for number in range(len(tagged))]
+    assert tagged == [decrypt(blob, key, WIDE, tagged=True) for blob in with_cells]
+    assert tagged[: len(values)] == values, "a tag's cell changes a value"
+    assert tagged[len(values) : len(values) + 2] == [values[0]] * 2, "an unreduced cell of the tag changes a value"
+    assert {len(blob) for blob, value in zip(with_cells, tagged, strict=True) if value != INVALID} == {
+        reply_bytes(WIDE, 2)
     }
     sizes = {len(blob) for blob, value in zip(blobs, values, strict=True) if value != INVALID}
     assert sizes == {reply_bytes(WIDE)}
