@@ -10,6 +10,7 @@ import itertools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +84,13 @@ class Ledger:
         ]
 
 
+def _tell(stage: Stage, order: str, names: Sequence[str], wallets: dict[str, str]) -> None:
+    """Everybody tells the buyer its check values, the prober too."""
+    stage.tip("buyer", "buyer", "ask-check-values", "coding")
+    for name in (*names, *(["prober"] if "prober" in wallets else [])):
+        stage.tip(name, "seller", "check-values", order)
+
+
 def _reveal(stage: Stage, order: str, names: Sequence[str]) -> None:
     for name in names:
         stage.tip(name, "seller", "reveal", order)
@@ -113,6 +121,7 @@ def _proven(stage: Stage, answer: dict[str, Any]) -> None:
 def buyer_shifts_values(stage: Stage, order: str, names: Sequence[str], wallets: dict[str, str]) -> None:
     """The buyer takes the same from every value; a probe shows it, and the contract puts every value right."""
     stage.say("The buyer attests every value lower by 2^33, and tags that fit; sellers reveal")
+    _tell(stage, order, names, wallets)
     _shift(stage)
     _reveal(stage, order, names)
     said = stage.refused("prober", "auditor", "probe", "check", order)
@@ -126,6 +135,7 @@ def buyer_shifts_values(stage: Stage, order: str, names: Sequence[str], wallets:
 def buyer_silent(stage: Stage, order: str, names: Sequence[str], wallets: dict[str, str]) -> None:
     """The buyer has lied as well, and does not show its key when it is challenged."""
     stage.say("The buyer attests every value lower by 2^33, is challenged, and stays silent")
+    _tell(stage, order, names, wallets)
     _shift(stage)
     _reveal(stage, order, names)
     stage.tip("prober", "seller", "challenge", order)
@@ -135,6 +145,7 @@ def buyer_silent(stage: Stage, order: str, names: Sequence[str], wallets: dict[s
 def seller_frivolous(stage: Stage, order: str, names: Sequence[str], wallets: dict[str, str]) -> None:
     """A seller doubts an honest attestation."""
     stage.say("The buyer attests honestly; a seller challenges all the same, and has its own reply decrypted")
+    _tell(stage, order, names, wallets)
     stage.tip("buyer", "buyer", "attest", "coding")
     _reveal(stage, order, names)
     stage.tip(names[0], "seller", "challenge", order)
@@ -150,6 +161,7 @@ def seller_withholds(stage: Stage, order: str, names: Sequence[str], wallets: di
         if entry["seller"] in (wallets[framing], wallets[late]):
             digest = entry["reply_hash"][2:]
             (stage.folder / "storage" / digest[:2] / digest).unlink()
+    _tell(stage, order, names, wallets)
     stage.tip("buyer", "buyer", "attest", "coding", "--missing", "unavailable")
     stage.say(f"{late} puts its reply on the chain; the buyer answers it and pays for it")
     stage.tip(late, "seller", "publish", order)
@@ -178,12 +190,21 @@ def repeated(path: Path) -> Path:
     return target
 
 
-def seller_cheats(stage: Stage, order: str, names: Sequence[str], wallets: dict[str, str]) -> None:
+def seller_cheats(cheat: str, stage: Stage, order: str, names: Sequence[str], wallets: dict[str, str]) -> None:
     """A seller has submitted what its records are not worth; rows are opened and checked, the rest goes on."""
-    stage.say(f"Submissions are closed; the buyer draws rows, sellers open them, {cheater(names)} as well")
+    stage.say(f"Submissions are closed; sellers tell check values and open drawn rows, {cheater(names)} as well")
+
+    def every_seller(command: str) -> None:
+        for name in names:
+            if name == cheater(names):
+                stage.dishonest(cheat, name, "seller", command, order)
+            else:
+                stage.tip(name, "seller", command, order)
+
+    stage.tip("buyer", "buyer", "ask-check-values", "coding")
+    every_seller("check-values")
     stage.tip("buyer", "buyer", "ask-rows", "coding")
-    for name in names:
-        stage.tip(name, "seller", "open-rows", order)
+    every_seller("open-rows")
     found = stage.tip("buyer", "buyer", "check", "coding", "--reject")
     for verdict in found["sellers"]:
         (name,) = [name for name in names if wallets[name] == verdict["seller"]]
@@ -209,7 +230,7 @@ CHEATS: dict[str, Callable[[Stage, str, Sequence[str], dict[str, str]], None]] =
     "buyer-silent": buyer_silent,
     "seller-frivolous": seller_frivolous,
     "seller-withholds": seller_withholds,
-    **dict.fromkeys(dishonest.CHANGES, seller_cheats),
+    **{name: partial(seller_cheats, name) for name in dishonest.CHANGES},
 }
 
 

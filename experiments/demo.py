@@ -158,7 +158,7 @@ def _submit(
             "--validation", str(market.validation), "--background", str(market.train),
             "--budget", BUDGET, "--bond", BOND, "--answer-fee", FEE, "--min-records", "8",
             *(text for name, window in windows.items() for text in (f"--{name}-window", window)),
-            *(text for name in invited for text in ("--seller", wallets[name])), *(["--tags"] if cheat else []),
+            *(text for name in invited for text in ("--seller", wallets[name])),
         )  # fmt: skip
         order = stage.spend("open", opened)["order_id"]
     with stage.timed("submit", f"{len(names)} sellers value their records blindly and commit"):
@@ -202,9 +202,11 @@ def _trade(
     opened, submitted = _submit(stage, market, names, wallets)
     order = opened["order_id"]
     with stage.timed(
-        "check", "Sellers open 20 rows each, drawn by neither side; the buyer checks them, blind of any value"
+        "check", "Sellers tell check values and open 20 drawn rows; the buyer checks them, blind of any value"
     ):
         stage.tip("operator", "chain", "advance", SUBMIT)
+        stage.tip("buyer", "buyer", "ask-check-values", "coding")
+        side_by_side(lambda name: stage.tip(name, "seller", "check-values", order, OMP_NUM_THREADS="1"), names)
         stage.tip("buyer", "buyer", "ask-rows", "coding")
         side_by_side(lambda name: stage.tip(name, "seller", "open-rows", order), names)
         verdicts = stage.tip("buyer", "buyer", "check", "coding")["sellers"]

@@ -1,4 +1,4 @@
-"""A seller's `tip` with something changed: ``python -m experiments.dishonest CHEAT seller submit …``.
+"""A seller's `tip` with something changed: ``python -m experiments.dishonest CHEAT seller COMMAND …``.
 
 Each cheat changes what the honest program computes, in this process alone; what is committed to, sealed and sent
 afterwards is consistent in itself, as an able cheat would have it.
@@ -17,15 +17,19 @@ import numpy as np
 
 def constant() -> None:
     """Encrypt the highest value there is, S², on top of what the records are worth; check values stay honest."""
-    from tip_exchange.encryption import tags
+    from tip_exchange.encryption import scoring
     from tip_exchange.encryption.parameters import WIDE
 
-    honest = tags.pads
-    tags.pads = lambda pad, tag_pad: honest((pad + WIDE.S**2) % WIDE.t, tag_pad)
+    honest = scoring.value_data_set
+
+    def raised(query: Any, gradient: Any, tag_pad: int, pad: int) -> Any:
+        return honest(query, gradient, tag_pad, (pad + WIDE.S**2) % WIDE.t)
+
+    scoring.value_data_set = raised
 
 
 def junk() -> None:
-    """Commit to random bytes that have a reply's size and ranges, and a sealed tail that opens."""
+    """Commit to random bytes that have a reply's size and ranges; check values stay honest."""
     from tip_exchange.encryption import scoring
     from tip_exchange.encryption.wire import Reply
 

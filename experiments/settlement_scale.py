@@ -37,7 +37,7 @@ from tip_exchange.encryption.packing import Coefficients, fixed_point
 from tip_exchange.encryption.parameters import WIDE, QueryKind
 from tip_exchange.encryption.query import SecretKey, encrypted_query, zero_block_hash
 from tip_exchange.encryption.scoring import new_pad, value_data_set
-from tip_exchange.encryption.tags import TagKey, open_reply, pads, seal_tail
+from tip_exchange.encryption.tags import TagKey, check_values, open_reply
 from tip_exchange.encryption.wire import decode_query, encode_reply
 from tip_exchange.types import MAX_SELLERS, NO_TAG_SECRET, Phase
 
@@ -105,6 +105,7 @@ class Seat:
     tag_pad: int
     reply: bytes
     salt: bytes
+    checks: tuple[int, ...]
 
 
 class Order:
@@ -121,10 +122,11 @@ class Order:
     def open(self) -> None:
         """The buyer encrypts its query and opens; the sellers evaluate theirs."""
         clock = time.perf_counter()
-        self._secret, self._box = SecretKey.fresh(WIDE), PrivateKey.generate()
+        self._secret, check_seed = SecretKey.fresh(WIDE), self._dice.bytes(32)
         self._tag_key = TagKey.fresh() if self._job.tagged else None
         integers = self._vector("query", 1.0)
-        data = b"".join(encrypted_query(integers, self._secret, tag_key=self._tag_key))
+        tags = (self._tag_key, check_seed) if self._tag_key else None
+        data = b"".join(encrypted_query(integers, self._secret, tags=tags))
         kind = QueryKind.TAGGED if self._tag_key else QueryKind.DATA_SET
         query = decode_query(data, parameters=WIDE, dimension=self._job.dimension, kind=kind)
         self.seconds["encrypt"] = time.perf_counter() - clock
@@ -132,7 +134,7 @@ class Order:
             "queryHash": keccak(data),
             "keyHash": keccak(pack(self._secret.coefficients)),
             "zeroBlockHash": zero_block_hash(query),
-            "boxKey": bytes(self._box.public_key),
+            "boxKey": bytes(PrivateKey.generate().public_key),
         }
         if self._tag_key:
             hashes["tagKeyHash"] = tag_key_commitment(self._tag_key.tag_secret)
@@ -141,11 +143,10 @@ class Order:
         for _ in range(self._job.sellers):
             pad, tag_pad = new_pad(WIDE), new_pad(WIDE) if self._tag_key else 0
             vector = self._vector("gradient", 0.5)
-            if self._tag_key:
-                reply = seal_tail(value_data_set(query, vector, *pads(pad, tag_pad)), bytes(self._box.public_key))
-            else:
-                reply = value_data_set(query, vector, pad)
-            self.seats.append(Seat(self._bench.account(), pad, tag_pad, encode_reply(reply), self._dice.bytes(32)))
+            pads = (tag_pad, pad) if self._tag_key else (pad,)
+            reply = encode_reply(value_data_set(query, vector, *pads))
+            checks = check_values(check_seed, vector, WIDE) if self._tag_key else ()
+            self.seats.append(Seat(self._bench.account(), pad, tag_pad, reply, self._dice.bytes(32), checks))
         self.seconds["evaluate"] = time.perf_counter() - clock
         self.storage = {"query": len(data), "replies": sum(len(seat.reply) for seat in self.seats)}
 
@@ -161,9 +162,9 @@ class Order:
         clock = time.perf_counter()
         key, tags, secret = self._secret.coefficients, list[int](), NO_TAG_SECRET
         if self._tag_key:
-            box, d = bytes(self._box), self._job.dimension
-            opened = [open_reply(seat.reply, key, box, self._tag_key, WIDE, d) for seat in self.seats]
-            values, tags, secret = [o.value for o in opened], [o.tag for o in opened], self._tag_key.tag_secret
+            opened = [open_reply(seat.reply, key, WIDE) for seat in self.seats]
+            values, secret = [each.value for each in opened], self._tag_key.tag_secret
+            tags = [self._tag_key.tag(each.second, seat.checks) for each, seat in zip(opened, self.seats, strict=True)]
         else:
             values = [decrypt(seat.reply, key, WIDE) for seat in self.seats]
         self.seconds["decrypt"] = time.perf_counter() - clock

@@ -63,7 +63,7 @@ def test_storage_holds_one_query_and_a_reply_a_seller(result: Result) -> None:
         tagged, sellers = settled["tagged"], settled["sellers"]
         width = WIDE.data_set_width(QueryKind.TAGGED if tagged else QueryKind.DATA_SET)
         assert settled["storage"]["query"] == query_bytes(WIDE, result["dimension"], width)
-        assert settled["storage"]["replies"] == sellers * reply_bytes(WIDE, tagged=tagged)
+        assert settled["storage"]["replies"] == sellers * reply_bytes(WIDE, 1 + tagged)
 
 
 def test_a_straight_line_is_found_and_a_bend_is_seen() -> None:
