@@ -48,6 +48,7 @@ def shrunk(market: Market) -> Market:
     sellers = {name: cut(market.sellers[name]) for name in QUICK_SELLERS}
     cut(market.train)
     cut(market.validation)
+    cut(market.test)
     return replace(market, sellers=sellers, buyer_records=QUICK_RECORDS)
 
 

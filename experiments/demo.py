@@ -182,7 +182,7 @@ def _cheat(
     order = opened["order_id"]
     if "prober" in wallets:
         with stage.timed("probe", "A prober submits a constant it knows; nobody can tell it from a reply"):
-            stage.tip("prober", "auditor", "probe", "submit", order)
+            stage.tip("prober", "auditor", "probe", "submit", order, "--records", str(market.test))
     with stage.timed("dispute", f"The cheat: {cheat}"):
         ended = cheats.play(stage, cheat, order, names, wallets)
     return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import signal
@@ -13,6 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from tip_exchange.chain.signed_content import sign_content
+from tip_exchange.encryption.sealed_stream import seal_stream
+from tip_exchange.roles.messages import CHECK_VALUES, MessageKind, put_signed_name
+from tip_exchange.storage import BlobStore
 
 WORDS = ("liver", "kidney", "heart", "lung", "acute", "chronic", "left", "right", "fracture", "benign")
 LABELS = ("organ", "bone", "other")
@@ -190,7 +196,7 @@ class Exchange:
             "buyer", "open", "--name", name, "--model", str(folder / "model"), "--budget", "1ether",
             "--bond", "0.5ether",
             "--validation", str(folder / "validation.jsonl"), "--background", str(folder / "background.jsonl"),
-            "--answer-fee", "0.01ether", "--max-sellers", "8", "--min-records", "4", "--spot-check-rows", "0", "--tags",
+            "--answer-fee", "0.01ether", "--max-sellers", "8", "--min-records", "4", "--spot-check-rows", "0",
             *more,
         ]  # fmt: skip
 
@@ -203,6 +209,41 @@ class Exchange:
         """One seller's answer."""
         return self.tip(seller, "seller", "submit", self.order, "--records", str(self.folder / f"{seller}.jsonl"))
 
+    def tell(self, order: str = "order") -> None:
+        """Every seller that counts and keeps its submission tells its check values, in an order with tags."""
+        if not order.startswith("0x"):
+            order = json.loads((self.home("buyer") / f"orders/{order}/order.json").read_text())["order_id"]
+        shown = self.tip("auditor", "order", "show", order)
+        if not int(shown["terms"]["tagKeyHash"], 16) or shown["phase"] != "ATTESTING":
+            return
+        self.tip("buyer", "buyer", "ask-check-values", order)
+        names = {address: name for name, address in self.wallets.items()}
+        for entry in shown["submissions"]:
+            role = names[entry["seller"]]
+            kept = any((self.home(role) / "submissions").glob(f"{order[2:]}-*/submission.json"))
+            if kept and not entry["rejected"]:
+                self.tip(role, "seller", "check-values", order)
+
+    def attest(self, order: str, *more: str) -> dict[str, Any]:
+        """Sellers tell check values, the buyer attests."""
+        self.tell(order)
+        return self.tip("buyer", "buyer", "attest", order, *more)
+
+    def account(self, role: str) -> Any:
+        """A role's key."""
+        from eth_account import Account
+
+        (path,) = (self.home(role) / "keystore").iterdir()
+        return Account.from_key(Account.decrypt(json.loads(path.read_text()), "secret"))
+
+    def probe(self, role: str, *more: str) -> dict[str, Any]:
+        """Submit a probe, with records where the order has tags."""
+        path = self.folder / f"{role}.jsonl"
+        write_records(path, 24, 77)
+        if int(self.tip("auditor", "order", "show", self.order)["terms"]["tagKeyHash"], 16):
+            more = ("--records", str(path), *more)
+        return self.tip(role, "auditor", "probe", "submit", self.order, *more)
+
     def advance(self, *durations: str) -> None:
         """Let time pass."""
         for duration in durations:
@@ -211,7 +252,7 @@ class Exchange:
     def settle(self) -> None:
         """From the last submission to the buyer's refund, all with the default windows."""
         self.advance("2d")
-        self.tip("buyer", "buyer", "attest", "order")
+        self.attest("order")
         for seller in SELLERS:
             self.tip(seller, "seller", "reveal", self.order)
         self.advance("2d", "3d")
@@ -240,3 +281,23 @@ class Exchange:
 
     def stop(self) -> None:
         self.tip("operator", "chain", "stop")
+
+
+def tell_by_hand(exchange: Exchange, role: str, content: bytes, kind: MessageKind = CHECK_VALUES) -> None:
+    """Seal, store and sign any bytes as a message of a seller's, whatever the tools would send."""
+    shown = exchange.tip("auditor", "order", "show", exchange.order)
+    order_id, address = bytes.fromhex(exchange.order[2:]), exchange.wallets[role]
+    box_key = bytes.fromhex(shown["terms"]["boxKey"][2:])
+    sealed = b"".join(seal_stream([content], box_key, kind.context(order_id, address)))
+    put_message(exchange, role, sealed, kind)
+
+
+def put_message(exchange: Exchange, role: str, sealed: bytes, kind: MessageKind, *, of: str = "") -> None:
+    """Store any bytes and sign for them as ``role``, under the name of ``of``."""
+    store, digest = BlobStore(exchange.folder / "storage"), hashlib.sha256(sealed).digest()
+    order_id = bytes.fromhex(exchange.order[2:])
+    store.put(digest, sealed)
+    deployment = json.loads((exchange.folder / "deployment.json").read_text())
+    place = deployment["chain_id"], deployment["address"]
+    signature = sign_content(exchange.account(role), kind.signed_type, *place, order_id, digest)
+    put_signed_name(store, kind, order_id, exchange.wallets[of or role], digest, signature)

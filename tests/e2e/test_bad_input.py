@@ -103,12 +103,13 @@ def test_reply_whose_hash_differs_and_rejecting_its_seller(exchange: Exchange) -
     exchange.advance("2d")
     path = exchange.folder / "storage" / reply[:2] / reply
     honest = path.read_bytes()
+    exchange.tell()
     path.write_bytes(honest[:-1] + bytes([honest[-1] ^ 1]))
     assert exchange.wallets["clinic"] in refused(exchange, "buyer", "buyer", "attest", "order")
     path.unlink()
     assert exchange.wallets["clinic"] in refused(exchange, "buyer", "buyer", "attest", "order")
     exchange.tip("buyer", "buyer", "reject", "order", exchange.wallets["clinic"])
-    exchange.tip("buyer", "buyer", "attest", "order")
+    exchange.attest("order")
     assert "rejected" in refused(exchange, "clinic", "seller", "reveal", exchange.order)
     exchange.tip("lab", "seller", "reveal", exchange.order)
     report = exchange.tip("auditor", "auditor", "verify", exchange.order)
@@ -188,8 +189,8 @@ def test_submit_reveal_and_claim_twice_change_nothing(exchange: Exchange) -> Non
     other = ["seller", "submit", exchange.order, "--records", str(exchange.folder / "lab.jsonl")]
     assert "other records" in refused(exchange, "clinic", *other)
     exchange.advance("2d")
-    exchange.tip("buyer", "buyer", "attest", "order")
-    assert exchange.tip("buyer", "buyer", "attest", "order")["already_attested"]
+    exchange.attest("order")
+    assert exchange.attest("order")["already_attested"]
     exchange.tip("clinic", "seller", "reveal", exchange.order)
     assert exchange.tip("clinic", "seller", "reveal", exchange.order)["already_revealed"]
     exchange.advance("2d", "3d")
@@ -206,7 +207,7 @@ def test_attest_by_someone_else(exchange: Exchange) -> None:
     said = refused(exchange, "stranger", "buyer", "attest", exchange.order)
     assert "holds no order" in said
     signed = exchange.folder / "attestation.json"
-    exchange.tip("buyer", "buyer", "attest", "order", "--sign-to", str(signed))
+    exchange.attest("order", "--sign-to", str(signed))
     content = json.loads(signed.read_text())
     content["values"][0] ^= 1
     signed.write_text(json.dumps(content))
@@ -221,7 +222,7 @@ def test_a_signature_for_one_order_is_refused_by_another(exchange: Exchange) -> 
     exchange.submit("clinic")
     exchange.advance("2d")
     signed = exchange.folder / "attestation.json"
-    exchange.tip("buyer", "buyer", "attest", first, "--sign-to", str(signed))
+    exchange.attest(first, "--sign-to", str(signed))
     shown = exchange.tip("auditor", "order", "show", second)
     content = json.loads(signed.read_text()) | {"order_id": second, "submissions": shown["submissions_hash"]}
     signed.write_text(json.dumps(content))
@@ -296,7 +297,7 @@ def test_damaged_state_is_named_and_spoils_no_other_order(exchange: Exchange) ->
     damaged.parent.mkdir(parents=True)
     damaged.write_text("")
     assert "earlier/order.json" in refused(exchange, "buyer", "buyer", "attest", "earlier")
-    exchange.tip("buyer", "buyer", "attest", exchange.order)
+    exchange.attest(exchange.order)
 
 
 def test_a_contract_that_is_not_the_escrow_gets_no_deposit(exchange: Exchange) -> None:

@@ -60,7 +60,7 @@ def played(exchange: Exchange, cheat: str) -> tuple[dict[str, Any], dict[str, in
     exchange.open("coding")
     for seller in SELLERS:
         exchange.submit(seller)
-    exchange.tip("prober", "auditor", "probe", "submit", exchange.order)
+    exchange.probe("prober")
     ended = cheats.play(stage, cheat, exchange.order, SELLERS, exchange.wallets)
     assert ended["audit"]["ok"]
     assert ended["held_wei"] == 0

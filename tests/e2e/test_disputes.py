@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from exchange import SELLERS, Exchange
+from exchange import SELLERS, Exchange, tell_by_hand
 from test_kill import after_every_sending, at_every_event, nonce
 
 from tip_exchange.chain.transactions import Journal
+from tip_exchange.check_values import CheckValues, encode_check_values
 from tip_exchange.cli.options import Session
-from tip_exchange.commitments import keccak, pad_commitment, reply_commitment
+from tip_exchange.commitments import keccak, pad_commitment, reply_commitment, sealed_pads
 from tip_exchange.encryption.parameters import WIDE
 from tip_exchange.errors import ConnectionFailed, ContractRevert, FolderHeld, StateError
 from tip_exchange.influence import valuation
@@ -40,7 +41,7 @@ def submitted(staged: Exchange) -> Exchange:
     staged.open("order", "--challenge-window", "1d")
     for seller in SELLERS:
         staged.submit(seller)
-    staged.tip(PROBER, "auditor", "probe", "submit", staged.order)
+    staged.probe(PROBER)
     return staged
 
 
@@ -55,7 +56,7 @@ def order(submitted: Exchange, exchange: Exchange) -> Exchange:
 def attest(exchange: Exchange, **false: int) -> None:
     """Attest, with other values than the decrypted ones for some sellers, and the tags that belong to them."""
     if false:
-        exchange.tip("buyer", "buyer", "attest", "order", "--sign-to", str(exchange.folder / "signed.json"))
+        exchange.attest("order", "--sign-to", str(exchange.folder / "signed.json"))
         folder = exchange.home("buyer") / "orders/order"
         path, key = folder / "attestation.json", tag_key((folder / "tag_secret.bin").read_bytes())
         saved = json.loads(path.read_bytes())
@@ -64,7 +65,7 @@ def attest(exchange: Exchange, **false: int) -> None:
             saved["tags"][place] = (saved["tags"][place] + key * (value - saved["values"][place])) % T
             saved["values"][place] = value
         path.write_text(json.dumps(saved))
-    exchange.tip("buyer", "buyer", "attest", "order")
+    exchange.attest("order")
 
 
 def index(exchange: Exchange, name: str) -> int:
@@ -81,7 +82,7 @@ def entry(exchange: Exchange, name: str) -> dict[str, Any]:
 
 def true_values(exchange: Exchange) -> dict[str, int]:
     """What an honest buyer would attest, by name."""
-    exchange.tip("buyer", "buyer", "attest", "order", "--sign-to", str(exchange.folder / "signed.json"))
+    exchange.attest("order", "--sign-to", str(exchange.folder / "signed.json"))
     values = json.loads((exchange.home("buyer") / "orders/order/attestation.json").read_bytes())["values"]
     return {name: values[index(exchange, name)] for name in (*SELLERS, PROBER)}
 
@@ -249,10 +250,11 @@ def withhold(exchange: Exchange, *names: str) -> dict[str, bytes]:
 
 def test_a_withheld_reply_is_unavailable_published_and_answered(order: Exchange) -> None:
     withhold(order, "clinic", "lab")
+    order.tell()
     refused = order.run("buyer", "buyer", "attest", "order")
     assert refused.status == 1
     assert "--missing unavailable" in refused.err
-    said = order.tip("buyer", "buyer", "attest", "order", "--missing", "unavailable")
+    said = order.attest("order", "--missing", "unavailable")
     assert said["unavailable"] == [order.wallets["clinic"], order.wallets["lab"]]
     audited(order)
     order.tip("clinic", "seller", "publish", order.order)
@@ -278,7 +280,7 @@ def test_a_withheld_reply_is_unavailable_published_and_answered(order: Exchange)
 
 def test_silence_about_a_published_reply_costs_budget_and_bond(order: Exchange) -> None:
     withhold(order, "clinic")
-    order.tip("buyer", "buyer", "attest", "order", "--missing", "unavailable")
+    order.attest("order", "--missing", "unavailable")
     order.tip("clinic", "seller", "publish", order.order)
     order.advance("1d")
     assert show(order)["phase"] == "ANSWERING"
@@ -292,7 +294,7 @@ def test_silence_about_a_published_reply_costs_budget_and_bond(order: Exchange) 
 
 def test_an_answer_in_answering_is_in_time(order: Exchange) -> None:
     withhold(order, "clinic")
-    true = order.tip("buyer", "buyer", "attest", "order", "--missing", "unavailable")
+    true = order.attest("order", "--missing", "unavailable")
     assert true["unavailable"] == [order.wallets["clinic"]]
     order.tip("clinic", "seller", "publish", order.order)
     order.advance("1d")
@@ -307,6 +309,8 @@ def test_a_watcher_does_all_that_an_order_asks_of_its_buyer(order: Exchange) -> 
         return done
 
     withhold(order, "clinic")
+    assert "for check values of" in look()
+    order.tell()
     assert look().startswith("waits until")
     order.advance("36h")
     assert order.wallets["clinic"] in look()
@@ -351,6 +355,7 @@ class Enough(Exception):
 
 
 def test_a_watcher_asks_a_failing_node_again_and_resumes(order: Exchange) -> None:
+    order.tell()
     own = session(order, "buyer")
     turns, said = [0], []
 
@@ -392,6 +397,7 @@ def test_every_step_of_a_dispute_survives_a_kill(order: Exchange, kill: Callable
     withhold(order, "clinic")
     sent = {role: nonce(order, role) for role, _ in KILLED}
     waits = {"answer": ["1d"], "respond": [], "prove": ["1d"]}
+    order.tell()
     for role, arguments in KILLED:
         arguments = [order.order if word == "ORDER" else word for word in arguments]
         assert kill(order, role, *arguments) >= 1, arguments
@@ -424,6 +430,7 @@ WATCHED = {
 @pytest.mark.parametrize("kill", [at_every_event, after_every_sending])
 def test_a_watcher_survives_a_kill_at_every_step(order: Exchange, kill: Callable[..., int]) -> None:
     withhold(order, "clinic")
+    order.tell()
     order.advance("36h")
     sent = nonce(order, "buyer")
     for phase, transactions in zip(WATCHED, (1, 1, 2, 1), strict=True):
@@ -447,25 +454,35 @@ def test_a_probe_is_not_opened_where_no_tag_fits_it(order: Exchange) -> None:
     refused = order.run(PROBER, "auditor", "probe", "reveal", order.order)
     assert refused.status == 1
     assert "has tags, and a probe has none that fits" in refused.err.replace("\n", " ")
+    sold = order.run(PROBER, "seller", "reveal", order.order)
+    assert sold.status == 1
+    assert "holds a probe, whose tag fits nothing" in " ".join(sold.err.split())
     assert order.tip(PROBER, "auditor", "probe", "check", order.order)["honest"]
     assert not entry(order, PROBER)["revealed"]
 
 
-def test_a_probe_has_check_values_like_a_sellers(order: Exchange) -> None:
-    """What the buyer can look at before it attests: both tell a vector that clipping allows."""
-    own = session(order, "buyer")
-    dimension = json.loads((own.home / "orders/order/order.json").read_bytes())["dimension"]
-    for name in (*SELLERS, PROBER):
-        checks = buyer_role.check_values(own.market(), own.home, "order", order.wallets[name])
-        assert 0.01 < float(np.linalg.norm(checks)) * (dimension / 6) ** 0.5 < 3
+def test_a_probe_passes_every_check_of_the_buyers(order: Exchange) -> None:
+    """What the buyer can look at before it attests: check values and size of the reply."""
+    order.tell()
+    verdicts = {row["seller"]: row for row in order.tip("buyer", "buyer", "check", "order")["sellers"]}
+    assert {verdicts[order.wallets[name]]["status"] for name in (*SELLERS, PROBER)} == {"passed"}
+    sizes = {len(reply_of(order, name)) for name in (*SELLERS, PROBER)}
+    assert len(sizes) == 1
+
+
+def reply_of(exchange: Exchange, name: str) -> bytes:
+    digest = entry(exchange, name)["reply_hash"][2:]
+    return (exchange.folder / "storage" / digest[:2] / digest).read_bytes()
 
 
 def test_a_probe_survives_a_kill(exchange: Exchange) -> None:
     exchange.open("another")
-    assert at_every_event(exchange, "stranger", "auditor", "probe", "submit", exchange.order) >= 2
-    first = exchange.tip("stranger", "auditor", "probe", "submit", exchange.order)
+    records = ["--records", str(exchange.folder / "clinic.jsonl")]
+    assert exchange.run("stranger", "auditor", "probe", "submit", exchange.order).status == 1
+    assert at_every_event(exchange, "stranger", "auditor", "probe", "submit", exchange.order, *records) >= 2
+    first = exchange.tip("stranger", "auditor", "probe", "submit", exchange.order, *records)
     assert first["already_submitted"]
-    other = exchange.run("stranger", "auditor", "probe", "submit", exchange.order, "--constant", "7")
+    other = exchange.run("stranger", "auditor", "probe", "submit", exchange.order, "--constant", "7", *records)
     assert (other.status, first["constant"] != 7) == (1, True)
     audited(exchange)
 
@@ -509,7 +526,10 @@ def test_junk_unreduced_and_copied_replies_are_worth_nothing_in_a_dispute_too(ex
     submit_bytes(exchange, "ward", honest)
     submit_bytes(exchange, "operator", b"\0" * 100)
     exchange.advance("2d")
-    exchange.tip("buyer", "buyer", "attest", "another")
+    for role in ("lab", "ward", "operator"):
+        nothing = CheckValues(sealed_pads(5, 0, b"\1" * 32), (0,) * 6, np.zeros((24, 6), np.int16))
+        tell_by_hand(exchange, role, b"".join(encode_check_values(nothing)))
+    exchange.attest("another")
     exchange.tip("clinic", "seller", "reveal", exchange.order)
     for role in ("lab", "operator"):
         open_pad(exchange, role)
@@ -557,8 +577,8 @@ def test_a_forged_zero_block_is_refused_by_sellers_and_probers(
     monkeypatch.setattr("tip_exchange.encryption.query.zero_block_hash", lambda query: b"\3" * 32)
     open_dishonestly(exchange, "forged")
     records = str(exchange.folder / "clinic.jsonl")
-    for arguments in (["seller", "submit", exchange.order, "--records", records], ["auditor", "probe", "submit"]):
-        refused = exchange.run("clinic", *arguments[:3], *([exchange.order] if len(arguments) == 3 else arguments[3:]))
+    for command in (["seller", "submit"], ["auditor", "probe", "submit"]):
+        refused = exchange.run("clinic", *command, exchange.order, "--records", records)
         assert refused.status == 1
         assert "zero block" in refused.err
 
@@ -573,7 +593,7 @@ def test_a_wrong_key_fits_no_zero_block_and_the_order_is_lost(
     exchange.submit("clinic")
     exchange.advance("2d")
     before = balances(exchange)
-    exchange.tip("buyer", "buyer", "attest", "wrong")
+    exchange.attest("wrong")
     exchange.tip("clinic", "seller", "reveal", exchange.order)
     exchange.advance("2d")
     exchange.tip("clinic", "seller", "challenge", exchange.order)
@@ -602,7 +622,7 @@ def test_a_negated_query_still_pays_the_answer_fees(exchange: Exchange, monkeypa
     for seller in SELLERS:
         exchange.submit(seller)
     exchange.advance("2d")
-    exchange.tip("buyer", "buyer", "attest", "negated")
+    exchange.attest("negated")
     for seller in SELLERS:
         exchange.tip(seller, "seller", "reveal", exchange.order)
     exchange.advance("2d")

@@ -18,6 +18,7 @@ from exchange import SELLERS, Exchange
 from tip_exchange import settlement
 from tip_exchange.encryption.packing import fixed_point, inner_product
 from tip_exchange.encryption.parameters import WIDE
+from tip_exchange.roles.messages import CHECK_VALUES
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -81,9 +82,8 @@ def test_secrets_stay_in_their_homes(settled: Exchange) -> None:
     """Nothing of a seller's records or pad, or of the buyer's key and direction, is in the storage."""
     stored = {path.read_bytes() for path in (settled.folder / "storage").rglob("*") if path.is_file()}
     buyer = settled.home("buyer") / "orders/order"
-    secrets = [
-        (buyer / name).read_bytes() for name in ("secret_key.bin", "box_key.bin", "spot_check.bin", "direction.npy")
-    ]
+    kept = ("secret_key.bin", "box_key.bin", "draw_secret.bin", "tag_secret.bin", "direction.npy")
+    secrets = [(buyer / name).read_bytes() for name in kept]
     for seller in SELLERS:
         (folder,) = (settled.home(seller) / "submissions").iterdir()
         secrets += [(folder / "gradient.npy").read_bytes(), (folder / "submission.json").read_bytes()]
@@ -105,7 +105,7 @@ def test_every_command_answers_in_json_and_in_text(settled: Exchange) -> None:
 
 
 def blobs(exchange: Exchange) -> dict[str, Path]:
-    """Every stored blob, by the check that must notice it."""
+    """Every stored blob that counts after the attestation, by the check that must notice it."""
     terms = exchange.tip("auditor", "order", "show", exchange.order)["terms"]
     storage = exchange.folder / "storage"
 
@@ -115,9 +115,12 @@ def blobs(exchange: Exchange) -> dict[str, Path]:
     manifest = json.loads(path(terms["modelHash"][2:]).read_bytes())
     found = {"query": path(terms["queryHash"][2:]), "model manifest": path(terms["modelHash"][2:])}
     found |= {f"model file {file['path']}": path(file["sha256"]) for file in manifest["files"]}
+    told = {path(terms["spotCheckHash"][2:])}
     for entry in exchange.tip("auditor", "order", "show", exchange.order)["submissions"]:
         found[f"reply of {entry['seller']}"] = path(entry["reply_hash"][2:])
-    assert set(found.values()) == {one for one in storage.rglob("*") if one.is_file()}
+        name = path(CHECK_VALUES.name(bytes.fromhex(exchange.order[2:]), entry["seller"]).hex())
+        told |= {name, path(name.read_bytes()[:32].hex())}
+    assert {*found.values(), *told} == {one for one in storage.rglob("*") if one.is_file()}
     return found
 
 
@@ -174,7 +177,7 @@ def test_the_scripts_reveal_claim_and_verify(exchange: Exchange) -> None:
     exchange.submit("clinic")
     exchange.advance("2d")
     signed = exchange.folder / "attestation.json"
-    exchange.tip("buyer", "buyer", "attest", exchange.order, "--sign-to", str(signed))
+    exchange.attest(exchange.order, "--sign-to", str(signed))
     exchange.tip("stranger", "order", "relay", str(signed))
     assert script("claim_payout.py", "clinic", exchange.order)["revealed"]
     exchange.advance("2d", "3d")

@@ -56,6 +56,7 @@ def test_every_step_survives_a_kill(exchange: Exchange, kill: Callable[..., int]
         assert kill(exchange, seller, *arguments) >= least
         assert exchange.submit(seller)["already_submitted"]
     exchange.advance("2d")
+    exchange.tell()
     assert kill(exchange, "buyer", "buyer", "attest", "order") >= least
     for seller in SELLERS:
         assert kill(exchange, seller, "seller", "reveal", exchange.order) >= least
@@ -102,6 +103,9 @@ def test_opening_and_checking_rows_survive_a_kill(exchange: Exchange) -> None:
         exchange.submit(seller)
     exchange.advance("2d")
     clinic, *missing = SELLERS
+    assert at_every_event(exchange, "buyer", "buyer", "ask-check-values", "order") >= 1
+    for seller in SELLERS:
+        assert at_every_event(exchange, seller, "seller", "check-values", exchange.order) >= 3
     assert at_every_event(exchange, "buyer", "buyer", "ask-rows", "order") >= 1
     opening = ["seller", "open-rows", exchange.order]
     assert at_every_event(exchange, clinic, *opening) >= 3
@@ -113,5 +117,5 @@ def test_opening_and_checking_rows_survive_a_kill(exchange: Exchange) -> None:
     assert verdicts == {exchange.wallets[clinic]: "passed", **{exchange.wallets[name]: "rejected" for name in missing}}
     assert exchange.tip(clinic, *opening) == opened
     assert nonce(exchange, "buyer") == 1 + len(missing)
-    exchange.tip("buyer", "buyer", "attest", "order")
+    exchange.attest("order")
     exchange.tip(clinic, "seller", "reveal", exchange.order)

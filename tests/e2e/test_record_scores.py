@@ -28,7 +28,7 @@ def revealed(exchange: Exchange) -> None:
     submit(exchange, "lab", SCORES, "--processes", "2")
     submit(exchange, "ward")
     exchange.advance("2d")
-    exchange.tip("buyer", "buyer", "attest", "order")
+    exchange.attest("order")
     for seller in SELLERS:
         exchange.tip(seller, "seller", "reveal", exchange.order)
 

@@ -69,12 +69,12 @@ def handed_over(exchange: Exchange, *, cheat: str = "", shift: int = 0) -> None:
             exchange.tip(seller, *submit_arguments(exchange, seller))
     exchange.advance("2d")
     if shift:
-        exchange.tip("buyer", "buyer", "attest", "order", "--sign-to", str(exchange.folder / "signed"))
+        exchange.attest("order", "--sign-to", str(exchange.folder / "signed"))
         path = exchange.home("buyer") / "orders/order/attestation.json"
         saved = json.loads(path.read_bytes())
         saved["values"] = [(value + shift) % WIDE.t for value in saved["values"]]
         path.write_text(json.dumps(saved))
-    exchange.tip("buyer", "buyer", "attest", "order")
+    exchange.attest("order")
     for seller in ("clinic", "lab"):
         exchange.tip(seller, "seller", "reveal", exchange.order)
         exchange.tip(seller, "seller", "hand-over", exchange.order)

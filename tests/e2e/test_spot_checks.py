@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import secrets
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from eth_account import Account
-from exchange import SELLERS, Exchange
+from exchange import SELLERS, Exchange, put_message
 
 from tip_exchange.chain.escrow import Deployment, Escrow
-from tip_exchange.chain.row_opening import sign_row_opening
 from tip_exchange.chain.rpc import connect
 from tip_exchange.chain.transactions import Journal
 from tip_exchange.commitments import data_root, keccak, pad_commitment, reply_commitment, sealed_pads
 from tip_exchange.encryption.sealed_stream import seal_stream
-from tip_exchange.influence.records import UNLABELLED, Record, read_canonical, record_bytes
-from tip_exchange.roles.spot_check import (
-    drawn_rows,
-    encode_opening,
-    name_of_rows,
-    opening_limit,
-    put_signed_name,
-    rows_context,
-)
+from tip_exchange.influence.records import UNLABELLED, Record, record_bytes
+from tip_exchange.roles.messages import OPENED_ROWS
+from tip_exchange.roles.seller import kept_records
+from tip_exchange.roles.spot_check import check_seed, drawn_rows, encode_opening, opening_limit
 from tip_exchange.storage import BlobStore
 
 ROWS = 6
@@ -78,17 +70,12 @@ def store(exchange: Exchange) -> BlobStore:
     return BlobStore(exchange.folder / "storage")
 
 
-def account(exchange: Exchange, seller: str) -> Any:
-    (path,) = (exchange.home(seller) / "keystore").iterdir()
-    return Account.from_key(Account.decrypt(json.loads(path.read_text()), "secret"))
-
-
 class Hostile:
     """A seller that works by hand: what it would open can be bent before it is put into the storage."""
 
     def __init__(self, exchange: Exchange, seller: str, salt: bytes, records: list[bytes], pads: bytes) -> None:
         self.exchange, self.salt, self.records, self.pads = exchange, salt, records, pads
-        self.address, self.signer = exchange.wallets[seller], account(exchange, seller)
+        self.address, self.signer, self.role = exchange.wallets[seller], exchange.account(seller), seller
         self.order = bytes.fromhex(exchange.order[2:])
 
     @classmethod
@@ -98,7 +85,7 @@ class Hostile:
         state = json.loads((folder / "submission.json").read_bytes())
         salt, pad_salt = bytes.fromhex(state["data_salt"]), bytes.fromhex(state["salt"])
         pads = sealed_pads(state["pad"], state["tag_pad"], pad_salt)
-        return cls(exchange, seller, salt, list(read_canonical(folder / "records.bin")), pads)
+        return cls(exchange, seller, salt, kept_records(folder, state), pads)
 
     @classmethod
     def submit(cls, exchange: Exchange, seller: str, records: list[bytes], declared: int | None = None) -> Hostile:
@@ -123,24 +110,16 @@ class Hostile:
     def put(self, content: bytes, context: bytes | None = None) -> None:
         """Seal, store and sign."""
         box_key = self.exchange.tip("auditor", "order", "show", self.exchange.order)["terms"]["boxKey"]
-        context = rows_context(self.order, self.address) if context is None else context
+        context = OPENED_ROWS.context(self.order, self.address) if context is None else context
         self.put_sealed(b"".join(seal_stream([content], bytes.fromhex(box_key[2:]), context)))
 
     def put_sealed(self, sealed: bytes) -> None:
         """Store and sign."""
-        digest = hashlib.sha256(sealed).digest()
-        store(self.exchange).put(digest, sealed)
-        self.sign(digest)
-
-    def sign(self, digest: bytes) -> None:
-        """Name ``digest`` as the rows of this seller."""
-        deployment = json.loads((self.exchange.folder / "deployment.json").read_text())
-        signature = sign_row_opening(self.signer, deployment["chain_id"], deployment["address"], self.order, digest)
-        put_signed_name(store(self.exchange), self.order, self.address, digest, signature)
+        put_message(self.exchange, self.role, sealed, OPENED_ROWS)
 
 
 def secret_of(exchange: Exchange) -> bytes:
-    return (exchange.home("buyer") / "orders/order/spot_check.bin").read_bytes()
+    return (exchange.home("buyer") / "orders/order/draw_secret.bin").read_bytes()
 
 
 # Honest orders
@@ -158,7 +137,7 @@ def test_honest_sellers_pass_and_are_paid(exchange: Exchange) -> None:
     assert {(verdict["rows"], verdict["records"]) for verdict in verdicts.values()} == {
         (ROWS, state_of(exchange, seller)["records"]) for seller in SELLERS
     }
-    exchange.tip("buyer", "buyer", "attest", "order")
+    exchange.attest("order")
     for seller in SELLERS:
         exchange.tip(seller, "seller", "reveal", exchange.order)
     assert exchange.tip("auditor", "auditor", "verify", exchange.order)["ok"]
@@ -213,7 +192,7 @@ def test_a_seller_of_others_rows_and_one_of_junk_are_rejected_and_the_third_earn
     assert [after[seller]["status"] for seller in SELLERS] == ["passed", "rejected", "rejected"]
     assert after["lab"]["reasons"] == verdicts["lab"]["reasons"], "why stays on record"
     assert after == checked(exchange, "--reject")
-    exchange.tip("buyer", "buyer", "attest", "order")
+    exchange.attest("order")
     exchange.tip("clinic", "seller", "reveal", exchange.order)
     assert "rejected" in refused(exchange, "lab", "seller", "reveal", exchange.order)
     exchange.advance("2d", "3d")
@@ -301,13 +280,13 @@ def bent_order(exchange: Exchange) -> tuple[Hostile, bytes]:
 def test_bent_openings_fail_and_an_honest_one_put_after_them_passes(exchange: Exchange) -> None:
     seller, content = bent_order(exchange)
     neighbour = Hostile.submitted(exchange, "clinic")
-    limit = opening_limit(ROWS)
+    limit, elsewhere = opening_limit(ROWS), OPENED_ROWS.context(seller.order, neighbour.address)
     bent = {
         "cut short": lambda: seller.put(content[:-1]),
         "bytes follow": lambda: seller.put(content + b"\0"),
         "no proof": lambda: seller.put(content[:50] + bytes([content[50] ^ 1]) + content[51:]),
         "declared another number": lambda: seller.put(neighbour.content()),
-        "not sealed to this order's key": lambda: seller.put(content, rows_context(seller.order, neighbour.address)),
+        "not sealed to this order's key": lambda: seller.put(content, elsewhere),
         "not one of this version": lambda: seller.put_sealed(b"junk"),
         "of no records": lambda: seller.put(b"TIPO\x01" + bytes(36)),
     }
@@ -335,7 +314,7 @@ def test_other_rows_than_those_drawn_fail(exchange: Exchange) -> None:
 
 def test_a_seller_that_declares_more_records_than_it_committed_to_fails(exchange: Exchange) -> None:
     """Its number of records stays hidden until the reveal, when it is too late to reject it."""
-    exchange.open("order", "--spot-check-rows", "4")
+    exchange.open("order", "--no-tags", "--spot-check-rows", "4")
     seller = Hostile.submit(exchange, "lab", [record("liver"), record("kidney")], declared=10**6)
     exchange.advance("2d")
     seller.put(seller.content())
@@ -347,12 +326,10 @@ def test_a_seller_that_declares_more_records_than_it_committed_to_fails(exchange
 def test_a_third_party_cannot_frame_a_seller(exchange: Exchange) -> None:
     seller, content = bent_order(exchange)
     seller.put(content)
-    name = name_of_rows(seller.order, seller.address)
+    name = OPENED_ROWS.name(seller.order, seller.address)
     blobs = store(exchange)
     honest = blobs.get(name, limit=97, commitment=lambda data: name)
-    stranger = Hostile(exchange, "ward", seller.salt, seller.records, seller.pads)
-    stranger.address = seller.address
-    stranger.put(b"junk")
+    put_message(exchange, "ward", b"junk", OPENED_ROWS, of="lab")
     verdict = checked(exchange)["lab"]
     assert verdict["status"] == "not opened"
     assert "not the ones that were committed" in verdict["reasons"][0]
@@ -364,7 +341,7 @@ def test_a_third_party_cannot_frame_a_seller(exchange: Exchange) -> None:
 
 
 def test_rows_are_neither_asked_for_nor_opened_outside_their_time(exchange: Exchange) -> None:
-    exchange.open("order", "--spot-check-rows", "4")
+    exchange.open("order", "--no-tags", "--spot-check-rows", "4")
     exchange.submit("clinic")
     for role, command in (("buyer", "ask-rows"), ("buyer", "check"), ("clinic", "open-rows")):
         name = "order" if role == "buyer" else exchange.order
@@ -373,7 +350,7 @@ def test_rows_are_neither_asked_for_nor_opened_outside_their_time(exchange: Exch
     exchange.advance("2d")
     assert "ask-rows" in refused(exchange, "clinic", "seller", "open-rows", exchange.order)
     assert checked(exchange)["clinic"]["status"] == "not opened"
-    exchange.tip("buyer", "buyer", "attest", "order")
+    exchange.attest("order")
     assert "Revealing" in refused(exchange, "clinic", "seller", "open-rows", exchange.order)
     assert "Revealing" in refused(exchange, "buyer", "buyer", "check", "order", "--reject-missing")
     exchange.tip("clinic", "seller", "reveal", exchange.order)
@@ -381,10 +358,12 @@ def test_rows_are_neither_asked_for_nor_opened_outside_their_time(exchange: Exch
 
 def test_a_secret_published_early_opens_nothing_and_draws_nothing_yet(exchange: Exchange) -> None:
     """It harms its owner alone: a last submitter could fit its submission to it."""
-    exchange.open("order", "--spot-check-rows", "4")
+    exchange.open("order", "--no-tags", "--spot-check-rows", "4")
     exchange.submit("clinic")
     secret = secret_of(exchange)
-    store(exchange).put(keccak(secret), secret)
+    seed = check_seed(secret)
+    store(exchange).put(keccak(seed), seed)
+    store(exchange).put(seed, secret)
     assert "Attesting" in refused(exchange, "clinic", "seller", "open-rows", exchange.order)
     exchange.submit("lab")
     exchange.advance("2d")
@@ -393,12 +372,18 @@ def test_a_secret_published_early_opens_nothing_and_draws_nothing_yet(exchange: 
 
 
 def test_another_secret_than_the_one_committed_to_opens_nothing(exchange: Exchange) -> None:
+    """Neither a seed that does not hash to the terms, nor a draw secret that does not hash to the seed."""
     opened_order(exchange, "clinic")
-    digest = keccak(secret_of(exchange))
+    seed = check_seed(secret_of(exchange))
     for wrong in (bytes(32), b"", bytes(10**6)):
-        store(exchange).put(digest, wrong)
+        store(exchange).put(keccak(seed), wrong)
+        assert "check seed of order" in refused(exchange, "clinic", "seller", "open-rows", exchange.order)
+    store(exchange).put(keccak(seed), seed)
+    assert "secret of order" in refused(exchange, "clinic", "seller", "open-rows", exchange.order)
+    for wrong in (bytes(32), b"", bytes(10**6)):
+        store(exchange).put(seed, wrong)
         assert "secret of order" in refused(exchange, "clinic", "seller", "open-rows", exchange.order)
-    path = exchange.home("buyer") / "orders/order/spot_check.bin"
+    path = exchange.home("buyer") / "orders/order/draw_secret.bin"
     honest = path.read_bytes()
     path.write_bytes(bytes(32))
     assert "damaged" in refused(exchange, "buyer", "buyer", "ask-rows", "order")
@@ -417,7 +402,7 @@ def test_a_seller_opens_one_draw_only(exchange: Exchange) -> None:
 
 
 def test_an_order_without_rows_asks_for_none(exchange: Exchange) -> None:
-    exchange.open("order")
+    exchange.open("order", "--no-tags")
     exchange.submit("clinic")
     exchange.advance("2d")
     assert not (submission(exchange, "clinic") / "records.bin").exists()
@@ -426,7 +411,7 @@ def test_an_order_without_rows_asks_for_none(exchange: Exchange) -> None:
         ("clinic", "seller", "open-rows", exchange.order),
     ):
         assert "asks no seller to open rows" in refused(exchange, role, kind, command, name)
-    exchange.tip("buyer", "buyer", "attest", "order")
+    exchange.attest("order")
 
 
 def test_damaged_records_are_not_opened(exchange: Exchange) -> None:

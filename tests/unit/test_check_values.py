@@ -31,6 +31,7 @@ from tip_exchange.check_values import (
     step,
     sum_misfit,
 )
+from tip_exchange.encryption import tags
 from tip_exchange.encryption.packing import fixed_point
 from tip_exchange.encryption.parameters import WIDE
 from tip_exchange.errors import InputError, WireError
@@ -186,6 +187,10 @@ def test_opened_rows_of_an_honest_seller_are_not_biased(k: int) -> None:
         norms = heavy_tails(k, dice)
         values, u = checks_of(norms, dice), dice.random((k, CHECKS))
         assert bias_misfit(dithered(values, u, step(200, D)), values, norms, u, 200, D) < 1
+
+
+def test_there_are_as_many_check_values_as_check_vectors() -> None:
+    assert tags.CHECKS == CHECKS
 
 
 @given(st.integers(1, 200), st.integers(0, 2**32 - 1), st.floats(-1, 1), st.floats(1e-5, 0.1))

@@ -67,6 +67,16 @@ def test_check_values_stay_within_the_stated_tolerance(
     assert np.linalg.norm(found - expected, axis=1).max() <= tolerance * norm
 
 
+def test_norms_are_those_of_the_clipped_gradients(folder: ModelFolder) -> None:
+    records = tiny_records(20)
+    everything = np.eye(dimension(folder))
+    for clip in (1e-3, 1.0, 1e6):
+        found = row_gradients(folder, records, SEED, clip, everything)
+        np.testing.assert_allclose(found.norms, np.linalg.norm(found.checks, axis=1), rtol=1e-5)
+        assert (found.norms <= 1).all()
+    assert (row_gradients(folder, records, SEED, 1e-3, everything).norms == 1).all()
+
+
 def test_rows_that_a_seller_would_have_dropped_are_counted(tmp_path: Path) -> None:
     folder = tiny_folder(tmp_path / "m", LAYERS, repeat_cosine=0.85)
     records = tiny_records(60)

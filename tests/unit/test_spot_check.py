@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from eth_account import Account
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from tip_exchange.chain.row_opening import recover_opener, sign_row_opening
 from tip_exchange.commitments import (
     data_root,
     leaf_salt,
@@ -26,7 +24,7 @@ from tip_exchange.commitments import (
     records_commitment,
     sealed_pads,
 )
-from tip_exchange.errors import DataError, IntegrityError, StorageError, WireError
+from tip_exchange.errors import DataError, WireError
 from tip_exchange.influence.records import (
     MAX_RECORD_BYTES,
     MAX_TEXT_BYTES,
@@ -41,14 +39,10 @@ from tip_exchange.roles.spot_check import (
     decode_opening,
     drawn_rows,
     encode_opening,
-    get_signed_name,
     keep_own_records,
-    name_of_rows,
     opening_limit,
     own_records,
-    put_signed_name,
 )
-from tip_exchange.storage import BlobStore
 
 VECTORS: dict[str, Any] = json.loads(
     (Path(__file__).resolve().parents[2] / "docs/record_vectors.json").read_text(encoding="utf-8")
@@ -144,7 +138,7 @@ def test_tree_and_opening_are_the_documented_ones() -> None:
     pads, pieces = bytes.fromhex(opening["pads"]), [bytes.fromhex(opening["bytes"])]
     assert b"".join(encode_opening(salt, data, opening["rows"], pads)) == pieces[0]
     found = decode_opening(pieces, root, lambda records: opening["rows"], lambda *shown: shown == (len(data), pads))
-    assert found == (len(data), [OpenedRow(index, data[index]) for index in opening["rows"]])
+    assert found == (len(data), [OpenedRow(index, leaf_salt(SALT, index), data[index]) for index in opening["rows"]])
 
 
 @given(st.integers(1, 70), st.data())
@@ -243,7 +237,7 @@ PAD_HASH = pad_commitment(ORDER, SELLER, 5, 9, b"\x09" * 32, tag_pad=7)
 def test_an_opening_is_read_back_in_pieces_of_any_size(rows: list[int], size: int) -> None:
     content = opened(rows, DATA)
     pieces = (content[start : start + size] for start in range(0, len(content), size))
-    assert decoded(pieces, rows) == (9, [OpenedRow(index, DATA[index]) for index in rows])
+    assert decoded(pieces, rows) == (9, [OpenedRow(index, leaf_salt(SALT, index), DATA[index]) for index in rows])
 
 
 def test_other_rows_than_those_drawn_are_refused() -> None:
@@ -334,56 +328,3 @@ def test_the_stated_bound_is_that_of_the_largest_opening() -> None:
     largest = 41 + 20 * (32 + 4 + MAX_RECORD_BYTES + 32 * 32)
     assert largest < opening_limit(20) < largest * 1.001 + 200
     assert proof_length(2**32 - 1, 0) == 32
-
-
-# The name that rows are found by
-
-
-class Chain:
-    """What a signature is bound to."""
-
-    chain_id = 31337
-    address = "0x00000000000000000000000000000000000000E5"
-
-
-def test_only_the_seller_fills_its_place(tmp_path: Path) -> None:
-    """The naive place, a blob under a name anyone can compute, would let anybody put rows in a seller's name."""
-    store = BlobStore(tmp_path)
-    chain: Any = Chain()
-    seller, stranger = Account.create(), Account.create()
-    content, other = b"\x0a" * 32, b"\x0b" * 32
-    with pytest.raises(StorageError, match="missing"):
-        get_signed_name(store, chain, ORDER, seller.address)
-    forged = sign_row_opening(stranger, chain.chain_id, chain.address, ORDER, other)
-    for data in (forged, bytes(65), b"", b"\xff" * 65):
-        put_signed_name(store, ORDER, seller.address, other, data)
-        with pytest.raises(IntegrityError):
-            get_signed_name(store, chain, ORDER, seller.address)
-    signature = sign_row_opening(seller, chain.chain_id, chain.address, ORDER, content)
-    put_signed_name(store, ORDER, seller.address, content, signature)
-    assert get_signed_name(store, chain, ORDER, seller.address) == content, "what strangers wrote is replaced"
-    put_signed_name(store, ORDER, seller.address, other, signature)
-    with pytest.raises(IntegrityError):
-        get_signed_name(store, chain, ORDER, seller.address)
-    store.put(name_of_rows(ORDER, seller.address), bytes(10**6))
-    with pytest.raises(IntegrityError, match="more than the 97 bytes"):
-        get_signed_name(store, chain, ORDER, seller.address)
-
-
-@pytest.mark.parametrize("changed", ["chain", "escrow", "order", "content"])
-def test_a_signature_counts_for_one_chain_contract_order_and_content(changed: str) -> None:
-    seller = Account.create()
-    signed: dict[str, Any] = {"chain": 1, "escrow": Chain.address, "order": ORDER, "content": b"\x0a" * 32}
-    other = {"chain": 2, "escrow": SELLER, "order": b"\x04" * 32, "content": b"\x0c" * 32}
-    signature = sign_row_opening(seller, *signed.values())
-    assert recover_opener(signature, *signed.values()) == seller.address
-    assert recover_opener(signature, *(signed | {changed: other[changed]}).values()) != seller.address
-
-
-@settings(max_examples=20)
-@given(st.binary(max_size=97))
-def test_no_signature_crashes_the_check(signature: bytes) -> None:
-    try:
-        recover_opener(signature, 1, Chain.address, ORDER, ORDER)
-    except IntegrityError:
-        return

@@ -12,7 +12,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tip_exchange.cli.options import Address, Bytes32, Session, session_options, show
+from tip_exchange.cli.options import (
+    Address,
+    Bytes32,
+    Session,
+    compute_options,
+    progress_bar,
+    session_options,
+    show,
+)
+from tip_exchange.influence.settings import Compute
 
 if TYPE_CHECKING:
     from tip_exchange.roles.auditor import Check
@@ -85,15 +94,33 @@ def probe() -> None:
 @probe.command()
 @click.argument("order", type=Bytes32())
 @click.option("--constant", type=int, help="Value to encrypt, in fixed point; drawn at random otherwise.")
+@click.option(
+    "--records",
+    type=click.Path(path_type=Path, exists=True),
+    help="Records of your own, with which the probe passes for a seller. Needed in an order with tags.",
+)
+@compute_options
 @session_options(wallet=True)
-def submit(session: Session, order: bytes, constant: int | None, as_json_output: bool) -> None:
+def submit(
+    session: Session,
+    order: bytes,
+    constant: int | None,
+    records: Path | None,
+    compute: Compute,
+    as_json_output: bool,
+) -> None:
     """Submit a constant to ORDER as if it were a seller's reply; nobody can tell until you reveal it.
 
-    It takes one of the order's places. An order that invites sellers takes it from an invited address only.
+    It takes one of the order's places. An order that invites sellers takes it from an invited address only. In an order
+    with tags answer the buyer as a seller does (`tip seller check-values`, `tip seller open-rows`): it sees the rows.
     """
     from tip_exchange.roles import probe as role
 
-    known, receipt = role.submit(session.market(), session.home, session.account(), order, constant)
+    account = session.account()
+    with progress_bar() as progress:
+        known, receipt = role.submit(
+            session.market(), session.home, account, order, constant, records, compute, progress
+        )
     result = {
         "constant": known,
         "already_submitted": receipt is None,

@@ -1,4 +1,4 @@
-"""``tip buyer``: train, caps, open, ask-rows, check, reject, attest, answer, respond, watch, scores, refund."""
+"""``tip buyer``: train and open, check and attest, answer and watch, scores, refund."""
 
 from __future__ import annotations
 
@@ -248,10 +248,10 @@ def caps(
 )
 @click.option(
     "--tags/--no-tags",
-    default=False,
+    default=True,
     show_default=True,
-    help="Have the contract take only values that are inner products with your query, so that constants and random "
-    "bytes earn nothing. A larger query; and sellers have to trust that you do not look at values before you attest.",
+    help="Have the contract take only values that are inner products with your query, and check before you attest that "
+    "each is of the mean of declared records, so that constants and random bytes earn nothing.",
 )
 @click.option(
     "--spot-check-rows",
@@ -338,13 +338,28 @@ def reject(session: Session, order: str, seller: str, as_json_output: bool) -> N
     show(as_json_output, result, f"{seller} is rejected")
 
 
+@buyer.command("ask-check-values")
+@click.argument("order")
+@session_options()
+def ask_check_values(session: Session, order: str, as_json_output: bool) -> None:
+    """Publish the seed of ORDER's check vectors, so that sellers can tell check values (`tip seller check-values`).
+
+    Only when submissions are closed, so that nobody can fit a submission to it. `tip buyer check` does it as well.
+    """
+    from tip_exchange.roles import open_rows as role
+
+    role.ask_check_values(session.market(), session.home, order)
+    show(as_json_output, {"asked": True}, "sellers can tell their check values now; next: `tip buyer ask-rows`")
+
+
 @buyer.command("ask-rows")
 @click.argument("order")
 @session_options()
 def ask_rows(session: Session, order: str, as_json_output: bool) -> None:
     """Publish the secret that draws which records each seller of ORDER has to open (`tip seller open-rows`).
 
-    Only when submissions are closed, so that nobody can fit a submission to it. `tip buyer check` does it as well.
+    Only when submissions are closed, so that nobody can fit a submission to it, and in an order with tags when all
+    check values are told: they are fixed now. `tip buyer check` does it as well.
     """
     from tip_exchange.roles import open_rows as role
 
@@ -356,18 +371,20 @@ def ask_rows(session: Session, order: str, as_json_output: bool) -> None:
 @click.argument("order")
 @click.option("--reject", "rejecting", is_flag=True, help="Turn away the sellers that fail.")
 @click.option(
-    "--reject-missing", is_flag=True, help="Turn away those that have opened nothing too; give them time before."
+    "--reject-missing",
+    is_flag=True,
+    help="Turn away those that have told no check values, or opened nothing, too; give them time before.",
 )
 @compute_options
 @session_options(wallet=True)
 def check(
     session: Session, order: str, rejecting: bool, reject_missing: bool, compute: Compute, as_json_output: bool
 ) -> None:
-    """Check the records that sellers of ORDER have opened, before you attest and know any value.
+    """Check what sellers of ORDER have told and opened, before you attest and know any value.
 
-    Proofs, parsing, labels, rows that repeat each other or an earlier seller's, recomputed gradients. A seller fails
-    for what its own signed bytes show; what is only unlikely is a warning. Rejecting a seller costs you its records,
-    and nobody learns its value.
+    Check values, proofs, parsing, labels, rows that repeat each other or an earlier seller's, recomputed gradients. A
+    seller fails for what its own signed bytes show; what is only unlikely is a warning. Rejecting a seller costs you
+    its records, and nobody learns its value.
     """
     from tip_exchange.roles import row_check as role
 
@@ -376,7 +393,7 @@ def check(
         verdicts = role.check_rows(market, session.home, order, progress, compute=compute)
     if rejecting or reject_missing:
         failed: tuple[role.Status, ...] = ("failed",) if rejecting else ()
-        missing: tuple[role.Status, ...] = ("not opened",) if reject_missing else ()
+        missing: tuple[role.Status, ...] = ("not told", "not opened") if reject_missing else ()
         turned = failed + missing
         verdicts = role.reject_sellers(market, session.home, session.account(), order, verdicts, turned)
     lines = []
@@ -410,7 +427,10 @@ def attest(
     missing: Literal["refuse", "unavailable"],
     as_json_output: bool,
 ) -> None:
-    """Decrypt the replies to ORDER (its name or id) and attest the padded values and tags, knowing none of them."""
+    """Decrypt the replies to ORDER (its name or id) and attest the padded values and tags, knowing none of them.
+
+    In an order with tags every seller that is not rejected must have told its check values.
+    """
     from tip_exchange.files import write_atomic
     from tip_exchange.roles import buyer as role
 
@@ -421,16 +441,13 @@ def attest(
             identity = role.identity_of(role.order_folder(session.home, order))
             entries = market.escrow.submissions(identity)
             unavailable = [entry.seller for entry in entries if entry.attested == UNAVAILABLE]
-            untagged = role.untagged(session.home, order)
             result = {
                 "already_attested": receipt is None,
                 "unavailable": unavailable,
-                "untagged": dict(untagged),
                 "gas": receipt.gas_used if receipt else 0,
             }
             lines = ["attested"]
             lines += [f"UNAVAILABLE: {seller}; answer it if it publishes its reply" for seller in unavailable]
-            lines += [f"no tag: {seller}, which cannot reveal ({fault})" for seller, fault in untagged.items()]
             show(as_json_output, result, "\n".join(lines))
             return
         attestation, signature = role.sign(market, session.home, account, order, progress, missing_unavailable=accepted)
@@ -443,9 +460,7 @@ def attest(
         "signature": "0x" + signature.hex(),
     }
     write_atomic(sign_to, json.dumps(content, indent=1).encode())
-    lines = [f"signed attestation of {len(attestation.values)} values in {sign_to}"]
-    lines += [f"no tag: {seller}, which cannot reveal ({fault})" for seller, fault in attestation.faults.items()]
-    show(as_json_output, content, "\n".join(lines))
+    show(as_json_output, content, f"signed attestation of {len(attestation.values)} values in {sign_to}")
 
 
 @buyer.command()
@@ -488,8 +503,9 @@ def respond(session: Session, order: str, as_json_output: bool) -> None:
 def watch(session: Session, order: str, once: bool, poll: int, compute: Compute, as_json_output: bool) -> None:
     """Stay beside ORDER until it is closed: check rows, attest, answer, show the key and take refunds, each in time.
 
-    Where the order asks for rows, sellers have half of the attest window to open them; sellers that fail the check, or
-    have opened nothing by then, are rejected. Missing replies are waited for until a quarter of the attest window is
+    Where the order has tags, sellers have a quarter of the attest window to tell check values; where it asks for rows,
+    they have half of it to open them. Sellers that fail the check, or have told or opened nothing by then, are
+    rejected. Missing replies are waited for until a quarter of the attest window is
     left, and are UNAVAILABLE then. A node or a storage that fails is asked again; after a kill the same command goes
     on. A step that the contract refuses for another reason than time is tried three times; the command then ends with
     that error.

@@ -1,4 +1,4 @@
-"""``tip seller``: submit, open-rows, publish, reveal, hand-over, challenge, ledger, claim."""
+"""``tip seller``: submit, check-values, open-rows, publish, reveal, hand-over, challenge, ledger, claim."""
 
 from __future__ import annotations
 
@@ -85,6 +85,27 @@ def submit(
     }
     counts = f"{done.records} distinct records of {done.given}"
     show(as_json_output, result, f"submitted {counts} to order 0x{order.hex()}; reply 0x{done.reply_hash.hex()}")
+
+
+@seller.command("check-values")
+@click.argument("order", type=Bytes32())
+@compute_options
+@session_options(wallet=True)
+def check_values(session: Session, order: bytes, compute: Compute, as_json_output: bool) -> None:
+    """Tell the buyer the check values of your records, sealed, when submissions to ORDER are closed.
+
+    In orders with tags only. They tie your answer to the records you declared, and tell a few bits of each. A seller
+    that tells none is rejected and earns nothing. Gradients are taken from your home, or computed once more in the
+    number format of the submission.
+    """
+    from tip_exchange.roles import check_values as role
+
+    with progress_bar() as progress:
+        records, size = role.tell_check_values(
+            session.market(), session.home, session.account(), order, compute, progress
+        )
+    text = f"check values of {records} records are told to the buyer alone, {size} bytes sealed"
+    show(as_json_output, {"records": records, "bytes": size}, text)
 
 
 @seller.command("open-rows")

@@ -28,10 +28,12 @@ class RowGradients:
     """Recomputed gradients of opened rows.
 
     ``checks`` is float64 (k, m): the inner products of each row's clipped gradient over C with m directions.
+    ``norms`` are these gradients' norms, float64 (k,), at most 1.
     ``repeats`` counts rows that a seller would have dropped as repeats of another of them.
     """
 
     checks: NDArray[np.float64]
+    norms: NDArray[np.float64]
     repeats: int
 
 
@@ -65,12 +67,13 @@ def row_gradients(
     d = dimension(folder)
     cosine = folder.valuation.repeat_cosine
     distinct = DistinctRecords(seed, d, None if cosine is None else cosine + REPEAT_MARGIN)
-    checks, kept = np.empty((len(records), len(directions))), 0
+    checks, clipped, kept = np.empty((len(records), len(directions))), np.empty(len(records)), 0
     for indices, rows in projected_gradients(folder, records, seed, compute=compute, progress=progress):
         kept += int(distinct.admit(rows).sum())
         norms = np.sqrt(np.einsum("nd,nd->n", rows, rows, dtype=np.float64))
         checks[indices] = (rows @ directions.T) / np.maximum(norms, clip_norm)[:, None]
-    return RowGradients(checks, len(records) - kept)
+        clipped[indices] = np.minimum(norms / clip_norm, 1.0)
+    return RowGradients(checks, clipped, len(records) - kept)
 
 
 def record_losses(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import re
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -39,14 +39,15 @@ from tip_exchange.encryption.keys import pack, unpack
 from tip_exchange.encryption.packing import Coefficients, fixed_point
 from tip_exchange.encryption.parameters import WIDE, QueryKind, parameter_set
 from tip_exchange.encryption.sealed_stream import open_stream, sealed_bytes
-from tip_exchange.encryption.tags import OpenedReply, TagKey, open_reply
+from tip_exchange.encryption.tags import TagKey, open_reply
 from tip_exchange.encryption.wire import NO_RECORD_QUERY, map_query, record_width, replies_bytes
-from tip_exchange.errors import CounterpartyError, InputError, IntegrityError, StateError, StorageError, WireError
+from tip_exchange.errors import CounterpartyError, InputError, IntegrityError, StateError, StorageError
 from tip_exchange.files import find_state, held, read_state, write_atomic
 from tip_exchange.influence.settings import Compute, QueryRecipe
+from tip_exchange.roles.check_values import fix_check_values, read_check_values
 from tip_exchange.roles.market import Market, Progress, query_kind, require_phase, scores_context
 from tip_exchange.roles.publication import manifest, publish_model, read_model_records
-from tip_exchange.roles.spot_check import keep_own_records
+from tip_exchange.roles.spot_check import SECRET_BYTES, check_seed, keep_own_records
 from tip_exchange.storage import BlobStore
 from tip_exchange.types import (
     CLIP_NORM_SCALE,
@@ -94,8 +95,8 @@ class Offer:
     scored_records: int = 0
     """Records of one seller for which scores can be asked one by one, the number the record query is laid out for; 0
     publishes none."""
-    tags: bool = False
-    """Whether values are tied to linear forms of the direction (docs/binding.md), so that constants are not paid."""
+    tags: bool = True
+    """Whether values are tied to the declared records (docs/binding.md), so that constants are not paid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,18 +112,13 @@ class OpenedOrder:
 
 @dataclass(frozen=True, slots=True)
 class Attestation:
-    """What the buyer attests: one integer per submission in index order, and with tags one tag each.
-
-    ``faults`` says, by seller, why an entry that counts has no tag: its reply is not what the order asks for, and it
-    cannot reveal.
-    """
+    """What the buyer attests: one integer per submission in index order, and with tags one tag each."""
 
     order_id: bytes
     submissions_hash: bytes
     values: tuple[int, ...]
     tags: tuple[int, ...]
     tag_secret: bytes
-    faults: Mapping[str, str]
 
 
 def order_folder(home: Path, order: str) -> Path:
@@ -289,13 +285,13 @@ def _prepare(
     for name in ("sellers", "scored_records", "tags"):
         del decided[name]
     tag_key = TagKey.fresh() if offer.tags else None
-    not_known_yet, seed = b"\xff" * 32, projection_seed(keccak(listing))
+    not_known_yet, projections = b"\xff" * 32, projection_seed(keccak(listing))
     draft = Terms(
         buyer=account.address,
         clipNorm=0,
         parameterSet=WIDE.number,
         modelHash=keccak(listing),
-        projectionSeed=seed,
+        projectionSeed=projections,
         sellersRoot=sellers_root(offer.sellers),
         queryHash=not_known_yet,
         zeroBlockHash=not_known_yet,
@@ -315,24 +311,34 @@ def _prepare(
         folder_of_model,
         own,
         wanted,
-        seed,
+        projections,
         recipe=recipe,
         store=query_store(
-            home / "gradients", keccak(listing), folder_of_model, own, wanted, seed, recipe=recipe, compute=compute
+            home / "gradients",
+            keccak(listing),
+            folder_of_model,
+            own,
+            wanted,
+            projections,
+            recipe=recipe,
+            compute=compute,
         ),
         compute=compute,
         progress=lambda done, total: progress("gradients", done, total),
     )
     key, integers = SecretKey.fresh(WIDE), fixed_point(query.direction, WIDE, "query")
+    draw_secret = secrets.token_bytes(SECRET_BYTES)
+    seed = check_seed(draw_secret)
+    tags = None if tag_key is None else (tag_key, seed)
     record_query_hash = NO_RECORD_QUERY
     if offer.scored_records:
         width = record_width(WIDE, integers.size, offer.scored_records)
         pieces = encrypted_record_query(integers, key, width=width, records=offer.scored_records)
         record_query_hash = _write_hashed(folder / "record_query.bin", pieces)
     query_hash = _write_hashed(
-        folder / "query.bin", encrypted_query(integers, key, tag_key=tag_key, record_query_hash=record_query_hash)
+        folder / "query.bin", encrypted_query(integers, key, tags=tags, record_query_hash=record_query_hash)
     )
-    box, spot_check = PrivateKey.generate(), secrets.token_bytes(32)
+    box = PrivateKey.generate()
     terms = replace(
         draft,
         clipNorm=round(query.clip_norm * CLIP_NORM_SCALE),
@@ -340,7 +346,7 @@ def _prepare(
         zeroBlockHash=zero_block_hash(map_query(folder / "query.bin", WIDE, integers.size, query_kind(draft))),
         keyHash=keccak(pack(key.coefficients)),
         boxKey=bytes(box.public_key),
-        spotCheckHash=keccak(spot_check),
+        spotCheckHash=keccak(seed),
     )
     nonce = secrets.randbits(128)
     identity = order_id(market.escrow.chain_id, market.escrow.address, terms, nonce)
@@ -348,10 +354,9 @@ def _prepare(
     np.save(plain, query.direction)
     write_atomic(folder / "secret_key.bin", pack(key.coefficients))
     write_atomic(folder / "box_key.bin", bytes(box))
-    write_atomic(folder / "spot_check.bin", spot_check)
+    write_atomic(folder / "draw_secret.bin", draw_secret)
     if tag_key is not None:
         write_atomic(folder / "tag_secret.bin", tag_key.tag_secret)
-        write_atomic(folder / "check_secret.bin", tag_key.check_secret)
     write_atomic(folder / "direction.npy", plain.getvalue())
     state = {
         "order_id": "0x" + identity.hex(),
@@ -401,8 +406,8 @@ def prepare_attestation(
 ) -> Attestation:
     """Decrypt every live reply and write the attestation down before anybody sees it.
 
-    A reply that is no valid wire object is attested INVALID; so is a rejected seller's entry. In an order with tags an
-    entry without one, because its sealed tail does not open, gets the tag 0.
+    A reply that is no valid wire object is attested INVALID; so is a rejected seller's entry. In an order with tags
+    check values are fixed first, if they are not yet: the attestation makes the factors public that tags are made with.
 
     Args:
         market, home, order, progress: what, where, which order.
@@ -410,7 +415,7 @@ def prepare_attestation(
             sellers may then publish them on the chain, and :func:`~tip_exchange.roles.respond.answer` answers them.
 
     Raises:
-        StateError: the order is in another phase.
+        StateError: the order is in another phase, or has tags and a seller told no check values, naming it.
         StorageError, IntegrityError: a reply is missing or is not the committed one, naming the seller; wait for it,
             reject that seller, or attest UNAVAILABLE.
     """
@@ -426,25 +431,26 @@ def prepare_attestation(
         same = saved["submissions"] == state.submissions_hash.hex() and saved["rejected"] == rejected
         if same and UNAVAILABLE not in saved["values"]:  # else a reply may have come meanwhile
             return _attestation(folder, state, saved)
-    open_one, opened = reply_opener(folder), []
+    if state.terms.tagged:
+        fix_check_values(market, folder, state)
+    open_one, opened = reply_opener(folder, state), list[tuple[int, int]]()
     for done, submission in enumerate(submissions):
         progress("decrypting", done, len(submissions))
         if submission.rejected:
-            opened.append(OpenedReply(INVALID, 0, None))
+            opened.append((INVALID, 0))
             continue
         try:
-            opened.append(open_one(fetch_reply(market.store, submission)))
+            opened.append(open_one(submission, fetch_reply(market.store, submission)))
         except (StorageError, IntegrityError):
             if not missing_unavailable:
                 raise
-            opened.append(OpenedReply(UNAVAILABLE, 0, None))
+            opened.append((UNAVAILABLE, 0))
     progress("decrypting", len(submissions), len(submissions))
     saved = {
         "submissions": state.submissions_hash.hex(),
         "rejected": rejected,
-        "values": [reply.value for reply in opened],
-        "tags": [reply.tag for reply in opened] if state.terms.tagged else [],
-        "faults": {each.seller: reply.fault for each, reply in zip(submissions, opened, strict=True) if reply.fault},
+        "values": [value for value, _ in opened],
+        "tags": [tag for _, tag in opened] if state.terms.tagged else [],
     }
     write_atomic(path, canonical_json(saved))
     return _attestation(folder, state, saved)
@@ -453,68 +459,32 @@ def prepare_attestation(
 def _attestation(folder: Path, state: OrderState, saved: dict[str, Any]) -> Attestation:
     secret = tag_key_of(folder).tag_secret if state.terms.tagged else NO_TAG_SECRET
     values, tags = tuple(saved["values"]), tuple(saved["tags"])
-    return Attestation(state.order_id, state.submissions_hash, values, tags, secret, saved["faults"])
+    return Attestation(state.order_id, state.submissions_hash, values, tags, secret)
 
 
-def untagged(home: Path, order: str) -> Mapping[str, str]:
-    """By seller, why an attested entry has no tag; empty before the attestation, and without tags."""
-    path = order_folder(home, order) / "attestation.json"
-    faults: Mapping[str, str] = read_state(path)["faults"] if path.exists() else {}
-    return faults
+def reply_opener(folder: Path, order: OrderState) -> Callable[[Submission, bytes], tuple[int, int]]:
+    """What opens a reply's bytes to padded value and tag, with the secrets in an :func:`order_folder`.
 
-
-def reply_opener(folder: Path) -> Callable[[bytes], OpenedReply]:
-    """What opens a reply's bytes with the secrets in an :func:`order_folder`; without tags to its value alone."""
-    state = read_state(folder / "order.json")
-    terms = _terms_of(state)
-    parameters = parameter_set(terms.parameterSet)
+    The tag is 0 without tags, and where the value is INVALID. It is made with the check values that were fixed.
+    """
+    parameters = parameter_set(order.terms.parameterSet)
     key = unpack((folder / "secret_key.bin").read_bytes(), parameters)
-    if not terms.tagged:
-        return lambda data: OpenedReply(decrypt(data, key, parameters), 0, None)
-    box_key, tag_key = (folder / "box_key.bin").read_bytes(), tag_key_of(folder)
-    return lambda data: open_reply(data, key, box_key, tag_key, parameters, state["dimension"])
+    if not order.terms.tagged:
+        return lambda submission, data: (decrypt(data, key, parameters), 0)
+    tag_key = tag_key_of(folder)
+
+    def open_one(submission: Submission, data: bytes) -> tuple[int, int]:
+        opened = open_reply(data, key, parameters)
+        if opened.value == INVALID:
+            return INVALID, 0
+        return opened.value, tag_key.tag(opened.second, read_check_values(folder, order, submission).vector)
+
+    return open_one
 
 
 def tag_key_of(folder: Path) -> TagKey:
-    """The tag secrets in an :func:`order_folder`.
-
-    Raises:
-        StateError: the order has no tags.
-    """
-    if not (folder / "tag_secret.bin").exists():
-        raise StateError(f"the order in {folder} was opened without tags, so it has no check values")
-    return TagKey((folder / "tag_secret.bin").read_bytes(), (folder / "check_secret.bin").read_bytes())
-
-
-def check_values(market: Market, home: Path, order: str, seller: str) -> NDArray[np.float64]:
-    """A seller's check values z_j = ⟨w_j, mean clipped gradient / C⟩, float64 (6,), before any value is known.
-
-    Raises:
-        StateError: the order has no tags, or this home has no such order.
-        StorageError, IntegrityError: the reply is missing or is not the committed one.
-        WireError: the reply has no check values; its seller cannot reveal.
-    """
-    folder = order_folder(home, order)
-    tag_key_of(folder)
-    terms = _terms_of(read_state(folder / "order.json"))
-    submission = market.escrow.submission(identity_of(folder), seller)
-    opened = reply_opener(folder)(fetch_reply(market.store, submission))
-    if opened.checks is None:
-        raise WireError(f"reply of seller {seller}: {opened.fault}; it has no tag, so it will not be paid")
-    checks: NDArray[np.float64] = np.array(opened.checks) / float(parameter_set(terms.parameterSet).S) ** 2
-    return checks
-
-
-def check_directions(home: Path, order: str) -> NDArray[np.float64]:
-    """The secret check vectors w_j of an order, float64 (6, d), each of norm 1.
-
-    Raises:
-        StateError: the order has no tags, or this home has no such order.
-    """
-    folder = order_folder(home, order)
-    tag_key, state = tag_key_of(folder), read_state(folder / "order.json")
-    parameters = parameter_set(_terms_of(state).parameterSet)
-    return np.concatenate(list(tag_key.directions(state["dimension"], parameters)), axis=1)
+    """The tag secret in an :func:`order_folder` of an order with tags."""
+    return TagKey((folder / "tag_secret.bin").read_bytes())
 
 
 def fetch_reply(store: BlobStore, submission: Submission) -> bytes:

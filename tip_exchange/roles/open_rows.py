@@ -1,28 +1,27 @@
-"""The rows that are drawn before the attestation: the buyer asks for them, a seller opens its own."""
+"""What the buyer asks for before the attestation, and the rows that a seller opens."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from tip_exchange.chain.row_opening import sign_row_opening
 from tip_exchange.chain.wallets import LocalAccount
-from tip_exchange.commitments import canonical_json, check, data_root, file_digest, keccak, sealed_pads
+from tip_exchange.commitments import canonical_json, data_root, file_digest, sealed_pads
 from tip_exchange.encryption.sealed_stream import seal_stream
-from tip_exchange.errors import IntegrityError, StateError, StorageError
+from tip_exchange.errors import StateError
 from tip_exchange.files import find_state, held, write_atomic
-from tip_exchange.influence.records import read_canonical
 from tip_exchange.roles.buyer import identity_of, order_folder
+from tip_exchange.roles.check_values import fix_check_values, require_tags
 from tip_exchange.roles.market import Market, require_phase
-from tip_exchange.roles.seller import submission_folder
+from tip_exchange.roles.messages import OPENED_ROWS, send
+from tip_exchange.roles.seller import kept_records, live_submission, submission_folder
 from tip_exchange.roles.spot_check import (
-    SECRET_BYTES,
     drawn_rows,
     encode_opening,
-    put_signed_name,
-    rows_context,
+    publish_check_seed,
+    publish_draw_secret,
+    published_draw_secret,
 )
-from tip_exchange.storage import BlobStore
 from tip_exchange.types import OrderState, Phase
 
 
@@ -47,52 +46,41 @@ def require_spot_check(order: OrderState) -> None:
     require_phase(order, Phase.ATTESTING)
 
 
-def ask_rows(market: Market, home: Path, order: str) -> int:
-    """Publish the secret that draws the rows, now that no submission can be fitted to it.
-
-    Returns:
-        How many rows each seller has to open, if it has so many.
+def ask_check_values(market: Market, home: Path, order: str) -> None:
+    """Publish the check seed, now that no submission can be fitted to it.
 
     Raises:
-        StateError: the order asks for no rows, or its secret is damaged.
+        StateError: the order has no tags, or its secret is damaged.
         ContractRevert: submissions are not closed, or the attestation is over.
         StorageError: the storage cannot be reached.
     """
     folder = order_folder(home, order)
     state = market.escrow.order(identity_of(folder))
-    require_spot_check(state)
-    publish_secret(market.store, folder, state)
+    require_tags(state)
+    require_phase(state, Phase.ATTESTING)
+    publish_check_seed(market.store, folder, state)
+
+
+def ask_rows(market: Market, home: Path, order: str) -> int:
+    """Fix all check values, where the order has tags, and publish the secret that draws the rows.
+
+    Returns:
+        How many rows each seller has to open, if it has so many.
+
+    Raises:
+        StateError: the order asks for no rows, its secret is damaged, or a seller that is not rejected has told no
+            check values, naming it.
+        ContractRevert: submissions are not closed, or the attestation is over.
+        StorageError: the storage cannot be reached.
+    """
+    folder = order_folder(home, order)
+    with held(folder):
+        state = market.escrow.order(identity_of(folder))
+        require_spot_check(state)
+        if state.terms.tagged:
+            fix_check_values(market, folder, state)
+        publish_draw_secret(market.store, folder, state)
     return state.terms.spotCheckRows
-
-
-def publish_secret(store: BlobStore, folder: Path, state: OrderState) -> bytes:
-    """Put the order's secret where sellers look for it, and read it back; the secret.
-
-    Raises:
-        StateError: the secret in the order's folder is not the one committed to.
-        StorageError: the storage cannot be reached or does not keep it.
-    """
-    secret = (folder / "spot_check.bin").read_bytes()
-    if keccak(secret) != state.terms.spotCheckHash:
-        raise StateError(f"{folder / 'spot_check.bin'} is damaged; restore it from a copy")
-    store.put(state.terms.spotCheckHash, secret)
-    return published_secret(store, state)
-
-
-def published_secret(store: BlobStore, state: OrderState) -> bytes:
-    """The secret that draws an order's rows.
-
-    Raises:
-        StorageError: the buyer has not asked for rows so far.
-        IntegrityError: other bytes than the secret that the terms fix.
-    """
-    try:
-        return store.get(state.terms.spotCheckHash, limit=SECRET_BYTES, commitment=keccak)
-    except (StorageError, IntegrityError) as error:
-        raise type(error)(
-            f"secret of order 0x{state.order_id.hex()} that draws the rows: {error}; open rows when the buyer has "
-            "asked for them (`tip buyer ask-rows`)"
-        ) from error
 
 
 def open_rows(market: Market, home: Path, account: LocalAccount, order_id: bytes) -> Opened:
@@ -109,27 +97,21 @@ def open_rows(market: Market, home: Path, account: LocalAccount, order_id: bytes
     """
     folder = submission_folder(home, order_id, account.address)
     with held(folder):
-        state = find_state(folder / "submission.json")
-        if state is None:
-            raise StateError(f"{folder} holds no submission of {account.address} to order 0x{order_id.hex()}")
         order = market.escrow.order(order_id)
         require_spot_check(order)
-        entry = market.escrow.submission(order_id, account.address)
-        if entry.rejected:
-            raise StateError(f"order 0x{order_id.hex()}: {account.address} is rejected; its rows would serve nobody")
-        root = bytes.fromhex(state["data_root"])
-        check(f"records committed to in order 0x{order_id.hex()}", entry.data_root, root)
-        secret = published_secret(market.store, order)
+        state = live_submission(market, folder, order_id, account.address)
+        secret = published_draw_secret(market.store, order)
         drawn = drawn_rows(secret, order.submissions_hash, account.address, state["records"], order.terms.spotCheckRows)
         sealed = folder / "rows.sealed"
         opened = find_state(folder / "rows.json")
         if opened is None:
-            records, salt = list(read_canonical(folder / "records.bin")), bytes.fromhex(state["data_salt"])
-            if len(records) != state["records"] or data_root(salt, records) != root:
+            records, salt = kept_records(folder, state), bytes.fromhex(state["data_salt"])
+            if data_root(salt, records).hex() != state["data_root"]:
                 raise StateError(f"{folder / 'records.bin'} is not what was committed to; restore it from a copy")
-            pads = sealed_pads(state["pad"], state.get("tag_pad", 0), bytes.fromhex(state["salt"]))
+            pads = sealed_pads(state["pad"], state["tag_pad"], bytes.fromhex(state["salt"]))
             opening = encode_opening(salt, records, drawn, pads)
-            write_atomic(sealed, seal_stream(opening, order.terms.boxKey, rows_context(order_id, account.address)))
+            context = OPENED_ROWS.context(order_id, account.address)
+            write_atomic(sealed, seal_stream(opening, order.terms.boxKey, context))
             opened = {
                 "submissions": order.submissions_hash.hex(),
                 "rows": list(drawn),
@@ -141,8 +123,5 @@ def open_rows(market: Market, home: Path, account: LocalAccount, order_id: bytes
                 f"rows of {account.address} in order 0x{order_id.hex()} were opened for submissions "
                 f"0x{opened['submissions']}, and the node now names others; an order sees one draw only"
             )
-        content = bytes.fromhex(opened["sha256"])
-        market.store.put_file(content, sealed)
-        signature = sign_row_opening(account, market.escrow.chain_id, market.escrow.address, order_id, content)
-        put_signed_name(market.store, order_id, account.address, content, signature)
+        send(market, account, OPENED_ROWS, order_id, bytes.fromhex(opened["sha256"]), sealed)
         return Opened(state["records"], tuple(opened["rows"]), sealed.stat().st_size)

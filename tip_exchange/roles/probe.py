@@ -1,9 +1,11 @@
 """Probes: entries that carry a constant their sender knows, and convict a buyer that shifts values.
 
-A probe cannot be told from a reply by its bytes: both are sanitised the same way and padded uniformly. It declares no
-records, so it earns and costs nothing but gas. In a tagged order its check values are random ones of a plausible size
-and its tag is junk, which the buyer cannot see before it attests; a probe is never opened there, for no tag would fit:
-its sender challenges, knowing what decryption must give. A buyer that asks for rows tells it: it has none to show.
+A probe cannot be told from a reply by its bytes: both are sanitised the same way and padded uniformly. Without tags it
+declares no records, so it earns and costs nothing but gas, and is opened after the attestation for all to see.
+
+With tags a probe is a seller in everything but the reply: it has records of its own, tells their check values and opens
+the rows drawn (`tip seller check-values`, `tip seller open-rows`). That no tag fits the reply shows only to who knows
+its pads, so a probe is never opened there: its sender challenges, knowing what decryption must give.
 """
 
 from __future__ import annotations
@@ -18,22 +20,20 @@ import numpy as np
 from tip_exchange.chain.transactions import Journal, Receipt
 from tip_exchange.chain.wallets import LocalAccount
 from tip_exchange.commitments import canonical_json, new_keccak, pad_commitment, reply_commitment
-from tip_exchange.encryption.parameters import MAX_DIMENSION, ParameterSet, parameter_set
-from tip_exchange.encryption.tags import TagKey, seal_tail
+from tip_exchange.encryption.parameters import MAX_DIMENSION, parameter_set
 from tip_exchange.encryption.wire import encode_reply, query_bytes, query_header
-from tip_exchange.errors import StateError
+from tip_exchange.errors import InputError, StateError
 from tip_exchange.files import find_state, held, write_atomic
+from tip_exchange.influence.settings import Compute
+from tip_exchange.roles import seller
 from tip_exchange.roles.dispute import own_probe
-from tip_exchange.roles.market import Market, query_kind, require_phase
-from tip_exchange.roles.seller import checked_query, invitation
+from tip_exchange.roles.market import Market, Progress, query_kind, require_phase
+from tip_exchange.roles.seller import checked_query, invitation, submission_folder
 from tip_exchange.settlement import opened_value
-from tip_exchange.types import INVALID, UNAVAILABLE, OrderState, Phase
+from tip_exchange.types import INVALID, UNAVAILABLE, OrderState, Phase, Terms
 
 LARGEST_CONSTANT = 2**30
 """Constants are drawn from [-2³⁰, 2³⁰), where honest values lie; the pad hides whichever it is."""
-
-PLAUSIBLE_NORMS = (0.1, 0.7)
-"""Check values are those of a vector whose norm, over the clip norm, is drawn from here: means of clipped gradients."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +57,39 @@ class Verdict:
 
 
 def submit(
-    market: Market, home: Path, account: LocalAccount, order_id: bytes, constant: int | None = None
+    market: Market,
+    home: Path,
+    account: LocalAccount,
+    order_id: bytes,
+    constant: int | None,
+    records: Path | None,
+    compute: Compute,
+    progress: Progress,
 ) -> tuple[int, Receipt | None]:
     """Commit a probe, like a seller's reply; its constant, and the receipt, None if it was committed already.
 
+    Args:
+        market, home, account, order_id: what, where, and by whom.
+        constant: what it encrypts; drawn if None.
+        records: of the prober's own, needed in an order with tags, and used there alone.
+        compute, progress: as of :func:`tip_exchange.roles.seller.submit`.
+
     Raises:
         StateError: the order no longer takes submissions, or the address has answered it otherwise.
-        InputError: the order invites sellers, and not this address.
-        CounterpartyError: the query is not what the order committed to.
+        InputError: the order invites sellers, and not this address; the constant is no value; or the order has tags
+            and there are no records, or others than it takes.
+        CounterpartyError: query or model are not what the order committed to.
     """
+    terms = market.escrow.order(order_id).terms
+    if terms.tagged:
+        kept = find_state(submission_folder(home, order_id, account.address) / "submission.json") or {}
+        chosen = _chosen(terms, kept.get("constant") if constant is None else constant)
+        if records is None:
+            raise InputError(
+                f"order 0x{order_id.hex()} has tags, and a probe needs records to pass for a seller: give --records"
+            )
+        done = seller.submit(market, home, account, order_id, records, compute, progress, constant=chosen)
+        return chosen, done.receipt
     folder = own_probe(home, order_id, account.address).parent
     with held(folder):
         order = market.escrow.order(order_id)
@@ -87,7 +111,7 @@ def submit(
         receipt = None
         if not submitted:
             salt = bytes.fromhex(state["salt"])
-            pad_hash = pad_commitment(order_id, account.address, state["pad"], 0, salt, tag_pad=state["tag_pad"])
+            pad_hash = pad_commitment(order_id, account.address, state["pad"], 0, salt)
             hashes = reply_hash, pad_hash, bytes.fromhex(state["data_root"])
             receipt = market.escrow.submit(account, Journal(home / "journal"), order_id, *hashes, proof)
         return state["constant"], receipt
@@ -97,12 +121,7 @@ def _prepare(market: Market, folder: Path, order: OrderState, constant: int | No
     from tip_exchange.encryption.scoring import new_pad, value_data_set  # SEAL takes a second to load
 
     terms = order.terms
-    parameters = parameter_set(terms.parameterSet)
-    if constant is None:
-        constant = secrets.randbelow(2 * LARGEST_CONSTANT) - LARGEST_CONSTANT
-    elif abs(constant) > parameters.t // 2:
-        largest = parameters.t // 2
-        raise StateError(f"the constant {constant} is no value; give one from {-largest} to {largest}")
+    parameters, constant = parameter_set(terms.parameterSet), _chosen(terms, constant)
     path = folder / "query.bin"
     limit = query_bytes(parameters, MAX_DIMENSION, parameters.data_set_width(query_kind(terms)))
     market.store.get_file(terms.queryHash, path, limit=limit, hasher=new_keccak)
@@ -111,18 +130,11 @@ def _prepare(market: Market, folder: Path, order: OrderState, constant: int | No
     query = checked_query(market, terms, dimension, path)
     pad, nothing = new_pad(parameters), np.zeros(dimension, np.int64)
     # The gradient is zero, so that the constant stands where its inner product would.
-    padded = (constant + pad) % parameters.t
-    if terms.tagged:
-        checks = [check % parameters.t for check in _plausible_checks(parameters, dimension)]
-        reply = seal_tail(value_data_set(query, nothing, *checks, new_pad(parameters), padded), terms.boxKey)
-    else:
-        reply = value_data_set(query, nothing, padded)
-    blob = encode_reply(reply)
+    blob = encode_reply(value_data_set(query, nothing, (constant + pad) % parameters.t))
     write_atomic(folder / "reply.bin", blob)
     state = {
         "constant": constant,
         "pad": pad,
-        "tag_pad": new_pad(parameters) if terms.tagged else 0,
         "salt": secrets.token_hex(32),
         "data_root": secrets.token_hex(32),
         "reply_hash": reply_commitment(blob).hex(),
@@ -132,19 +144,27 @@ def _prepare(market: Market, folder: Path, order: OrderState, constant: int | No
     return state
 
 
-def _plausible_checks(parameters: ParameterSet, dimension: int) -> list[int]:
-    """Those of a vector of plausible norm along one axis, under check vectors drawn here."""
-    low, high = PLAUSIBLE_NORMS
-    norm = low + (high - low) * secrets.randbelow(2**32) / 2**32
-    first = next(TagKey.fresh().directions(dimension, parameters))[:, 0]
-    return [round(parameters.S**2 * norm * entry) for entry in first.tolist()]
+def _chosen(terms: Terms, constant: int | None) -> int:
+    """The constant, drawn if None.
+
+    Raises:
+        InputError: it is no value.
+    """
+    if constant is None:
+        return secrets.randbelow(2 * LARGEST_CONSTANT) - LARGEST_CONSTANT
+    largest = parameter_set(terms.parameterSet).t // 2
+    if abs(constant) > largest:
+        raise InputError(f"the constant {constant} is no value; give one from {-largest} to {largest}")
+    return constant
 
 
 def _state(home: Path, order_id: bytes, prober: str) -> dict[str, Any]:
     folder = own_probe(home, order_id, prober).parent
     state = find_state(folder / "probe.json")
     if state is None:
-        raise StateError(f"{folder} holds no probe of {prober} in order 0x{order_id.hex()}")
+        state = find_state(submission_folder(home, order_id, prober) / "submission.json") or {"constant": None}
+    if state["constant"] is None:
+        raise StateError(f"{home} holds no probe of {prober} in order 0x{order_id.hex()}")
     return state
 
 

@@ -55,12 +55,11 @@ def answer(market: Market, home: Path, account: LocalAccount, order: str) -> lis
         if state.phase != Phase.PUBLISHING:
             require_phase(state, Phase.ANSWERING)
         published, journal = published_replies(market, identity), Journal(home / "journal")
-        open_one, answers = buyer.reply_opener(folder), []
+        open_one, answers = buyer.reply_opener(folder, state), []
         for entry in waiting:
             reply = published.get(entry.seller, b"")
             check(f"published reply of seller {entry.seller}", entry.reply_hash, reply_commitment(reply))
-            opened = open_one(reply)
-            receipt = market.escrow.answer_reply(account, journal, identity, entry.seller, opened.value, opened.tag)
+            receipt = market.escrow.answer_reply(account, journal, identity, entry.seller, *open_one(entry, reply))
             answers.append((entry.seller, receipt))
         return answers
 
@@ -102,8 +101,9 @@ def respond(market: Market, home: Path, account: LocalAccount, order: str) -> Re
         )
 
 
-ROWS_PART = 2
-"""Sellers have half of Attesting to open their rows, before a watcher rejects those that did not."""
+VALUES_PART, ROWS_PART = 4, 2
+"""Sellers have a quarter of Attesting to tell check values, and then until half of it to open their rows, before a
+watcher rejects those that did not."""
 
 LATEST_PART = 4
 """A watcher waits for missing replies until a quarter of Attesting is left, and attests UNAVAILABLE then."""
@@ -123,9 +123,9 @@ def look(
 ) -> Watched:
     """Do what the order asks of its buyer now, if anything.
 
-    Once submissions are over, has sellers open rows, checks them and rejects who fails, where the order asks for rows;
-    then attests (waiting a while for missing replies), answers published replies, shows the key to a challenge, and
-    takes refunds.
+    Once submissions are over, has sellers tell check values and open rows, checks them and rejects who fails, where the
+    order has tags or asks for rows; then attests (waiting a while for missing replies), answers published replies,
+    shows the key to a challenge, and takes refunds.
 
     Raises:
         TipError: as the steps do.
@@ -134,7 +134,7 @@ def look(
     state = market.escrow.order(identity)
     done, over = "", False
     if state.phase == Phase.ATTESTING:
-        if state.terms.spotCheckRows and not state.attested:
+        if (state.terms.spotCheckRows or state.terms.tagged) and not state.attested:
             done, waits = _check_in_time(market, home, account, order, state, progress, compute)
             if waits:
                 return Watched(state.phase, done, over)
@@ -165,19 +165,22 @@ def _check_in_time(
     progress: Progress,
     compute: Compute,
 ) -> tuple[str, bool]:
-    """What was done about rows, and whether the attestation has to wait."""
-    latest = state.attest_until - state.terms.attestWindow // ROWS_PART
+    """What was done about check values and rows, and whether the attestation has to wait."""
+    window, now = state.terms.attestWindow, market.escrow.now()
     verdicts = check_rows(market, home, order, progress, compute=compute)
-    missing = [each.seller for each in verdicts if each.status == "not opened"]
-    if missing and market.escrow.now() < latest:
-        return f"waits until {clock(latest)} for rows of {', '.join(missing)}", True
-    after = reject_sellers(market, home, account, order, verdicts, ("failed", "not opened"))
+    missing = [each.seller for each in verdicts if each.status in ("not told", "not opened")]
+    drawn = all(each.status not in ("not told", "waiting") for each in verdicts)
+    # a seller that told nothing keeps all others waiting, so it has less time
+    latest = state.attest_until - window + window // (ROWS_PART if drawn else VALUES_PART)
+    if missing and now < latest:
+        return f"waits until {clock(latest)} for {'rows' if drawn else 'check values'} of {', '.join(missing)}", True
+    after = reject_sellers(market, home, account, order, verdicts, ("failed", "not told", "not opened"))
     said = [
         f"rejected {was.seller} ({was.status}: {'; '.join(was.reasons)})"
         for was, now in zip(verdicts, after, strict=True)
         if was.status != now.status
     ]
-    return "; ".join(said), all(each.status == "rejected" for each in after)
+    return "; ".join(said), all(each.status == "rejected" for each in after) or not drawn
 
 
 def _attest_in_time(
@@ -191,7 +194,6 @@ def _attest_in_time(
         return f"waits until {clock(latest)} for a missing reply: {error}"
     missing = [e.seller for e in market.escrow.submissions(state.order_id) if e.attested == UNAVAILABLE]
     said = "attested" + (f", with no reply of {', '.join(missing)} (UNAVAILABLE)" if missing else "")
-    said += "".join(f"; no tag for {seller}: {fault}" for seller, fault in buyer.untagged(home, order).items())
     return said if receipt else ""
 
 

@@ -1,14 +1,14 @@
-"""The buyer's check of opened rows, while nobody knows a value (docs/spot_checks.md).
+"""The buyer's check of sellers' rows, while nobody knows a value (docs/spot_checks.md).
 
-A seller *fails* for what its own signed bytes show: an opening that is malformed or whose rows are not the ones drawn,
-a row that is no record for the order's model, rows that repeat each other, more rows equal to an earlier seller's than
-chance explains, or, in an order with tags, a reply that is not of the rows it opened. What is only unlikely is a
-*warning*. Whether to reject is the buyer's decision.
+A seller *fails* for what its own signed bytes show: check values that are not of a mean of clipped rows, an opening
+that is malformed or whose rows are not the ones drawn, a row that is no record for the order's model or not of its
+check values, rows that repeat each other, or more rows equal to an earlier seller's than chance explains. What is only
+unlikely is a *warning*. Whether to reject is the buyer's decision.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,34 +16,32 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from tip_exchange.agreement import agreement
 from tip_exchange.chain.wallets import LocalAccount
+from tip_exchange.check_values import CheckValues, bias_misfit, dithers, length_misfit, rows_fit, sum_misfit
 from tip_exchange.commitments import canonical_json, records_commitment
+from tip_exchange.encryption.parameters import parameter_set
 from tip_exchange.encryption.sealed_stream import open_stream
-from tip_exchange.errors import DataError, IntegrityError, StorageError, WireError
-from tip_exchange.files import find_state, held, write_atomic
+from tip_exchange.errors import DataError, IntegrityError, StateError, StorageError, WireError
+from tip_exchange.files import find_state, held, read_state, write_atomic
 from tip_exchange.influence.records import UNLABELLED, Record, record_from_bytes
 from tip_exchange.influence.settings import STANDARD, Compute
-from tip_exchange.roles.buyer import (
-    check_directions,
-    check_values,
-    fetch_reply,
-    identity_of,
-    order_folder,
-    reject,
-)
-from tip_exchange.roles.market import Market, Progress
-from tip_exchange.roles.open_rows import publish_secret, require_spot_check
+from tip_exchange.roles.buyer import identity_of, order_folder, reject
+from tip_exchange.roles.check_values import directions, fix_check_values, is_fixed, malformed, untold
+from tip_exchange.roles.market import Market, Progress, require_phase
+from tip_exchange.roles.messages import OPENED_ROWS, fetch
 from tip_exchange.roles.publication import fetch_model
 from tip_exchange.roles.spot_check import (
+    OpenedRow,
+    check_seed,
     decode_opening,
     drawn_rows,
-    get_signed_name,
     opening_limit,
+    own_draw_secret,
     own_records,
-    rows_context,
+    publish_check_seed,
+    publish_draw_secret,
 )
-from tip_exchange.types import CLIP_NORM_SCALE, OrderState, Submission
+from tip_exchange.types import CLIP_NORM_SCALE, OrderState, Phase, Submission
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -59,7 +57,7 @@ UNLIKELY_PART = 0.05
 
 MOST_REASONS = 5
 
-Status = Literal["passed", "failed", "not opened", "rejected"]
+Status = Literal["passed", "failed", "not told", "waiting", "not opened", "rejected"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +66,9 @@ class Verdict:
 
     Attributes:
         seller: whose.
-        status: ``failed`` for every one of the reasons; ``not opened`` if there is nothing that the seller signed, or
-            not the bytes it signed for; ``rejected`` if the buyer has turned it away.
+        status: ``failed`` for every one of the reasons; ``not told`` if there are no check values that the seller
+            signed, or not the bytes it signed for, and ``waiting`` for a seller that waits for such a one; ``not
+            opened`` if there are no such rows; ``rejected`` if the buyer has turned it away.
         records: how many it committed to; 0 if that is not known.
         rows: how many of them were opened.
         reasons: why it fails, or why nothing counts as opened.
@@ -87,15 +86,16 @@ class Verdict:
 def check_rows(
     market: Market, home: Path, order: str, progress: Progress, *, compute: Compute = STANDARD
 ) -> list[Verdict]:
-    """Ask for rows if nobody has, and check what sellers have opened so far.
+    """Ask for check values and rows if nobody has, and check what sellers have told and opened so far.
 
-    The verdicts are written down in the order's folder, and computed again only when a seller opened something new.
+    Rows are asked for once the check values of every seller that is not rejected are fixed. The verdicts are written
+    down in the order's folder then, and computed again only when a seller opened something new.
 
     Returns:
         A verdict for each seller, in order of submission.
 
     Raises:
-        StateError: the order asks for no rows, or this home does not hold it.
+        StateError: the order asks for no rows and has no tags, or this home does not hold it.
         ContractRevert: submissions are not closed, or the attestation is over.
         StorageError: the storage cannot be reached.
         CounterpartyError, ModelError: the buyer's own model in the storage is damaged.
@@ -103,29 +103,56 @@ def check_rows(
     folder = order_folder(home, order)
     with held(folder):
         state = market.escrow.order(identity_of(folder))
-        require_spot_check(state)
-        secret = publish_secret(market.store, folder, state)
+        if not (state.terms.spotCheckRows or state.terms.tagged):
+            raise StateError(f"order 0x{state.order_id.hex()} asks no seller to open rows; there is nothing to check")
+        require_phase(state, Phase.ATTESTING)
         submissions = market.escrow.submissions(state.order_id)
-        fetched, missing = _fetch(market, folder, state, submissions)
+        told: dict[str, CheckValues] = {}
+        if state.terms.tagged:
+            publish_check_seed(market.store, folder, state)
+            if early := _before_the_draw(market, folder, state, submissions):
+                return early
+            told = fix_check_values(market, folder, state)
+        fetched: dict[str, str] = {}
+        missing: dict[str, str] = {}
+        if state.terms.spotCheckRows:
+            publish_draw_secret(market.store, folder, state)
+            fetched, missing = _fetch(market, folder, state, submissions)
         basis = {"submissions": state.submissions_hash.hex(), "rows": fetched}
         kept = find_state(folder / "row_check.json")
         if kept is None or kept["basis"] != basis:
-            check = _Check(market, home, order, state, secret, compute)
+            check = _Check(market, home, folder, state, told, compute)
             verdicts = []
             for done, entry in enumerate(submissions):
                 progress("checking rows", done, len(submissions))
-                if entry.seller in missing:
-                    verdicts.append(Verdict(entry.seller, "not opened", reasons=(missing[entry.seller],)))
-                elif entry.rejected:
-                    verdicts.append(Verdict(entry.seller, "rejected"))
-                else:
-                    verdicts.append(check.seller(entry))
+                verdicts.append(check.seller(entry, missing.get(entry.seller)))
             progress("checking rows", len(submissions), len(submissions))
             kept = {"basis": basis, "verdicts": [asdict(verdict) for verdict in verdicts]}
             write_atomic(folder / "row_check.json", canonical_json(kept))
     rejected = {entry.seller for entry in submissions if entry.rejected}
     verdicts = [_verdict(saved) for saved in kept["verdicts"]]
     return [replace(each, status="rejected") if each.seller in rejected else each for each in verdicts]
+
+
+def _before_the_draw(market: Market, folder: Path, state: OrderState, submissions: list[Submission]) -> list[Verdict]:
+    """A verdict for each seller while the check values of one are missing or malformed; empty when none are."""
+    if is_fixed(folder):
+        return []
+    missing, wrong = untold(market, folder, state, submissions), malformed(folder, state, submissions)
+    if not (missing or wrong):
+        return []
+    verdicts = []
+    for entry in submissions:
+        if entry.rejected:
+            verdicts.append(Verdict(entry.seller, "rejected"))
+        elif entry.seller in missing:
+            verdicts.append(Verdict(entry.seller, "not told", reasons=(missing[entry.seller],)))
+        elif entry.seller in wrong:
+            verdicts.append(Verdict(entry.seller, "failed", reasons=(wrong[entry.seller],)))
+        else:
+            reason = "rows are drawn when the check values of all sellers are fixed"
+            verdicts.append(Verdict(entry.seller, "waiting", reasons=(reason,)))
+    return verdicts
 
 
 def reject_sellers(
@@ -163,20 +190,15 @@ def _fetch(
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Copy sealed rows here: SHA-256 by seller, and for the other sellers why there is none.
 
-    With tags rows are compared with the reply, so they count as opened only when the reply is there as well.
-
     Whoever can write to the storage can damage a blob. So bytes that are not what a seller signed are no fault of the
     seller, and count as missing.
     """
     fetched, missing = {}, {}
+    limit = opening_limit(state.terms.spotCheckRows)
     for entry in submissions:
+        target = _sealed(folder, entry.seller)
         try:
-            content = get_signed_name(market.store, market.escrow, state.order_id, entry.seller)
-            limit = opening_limit(state.terms.spotCheckRows)
-            market.store.get_file(content, _sealed(folder, entry.seller), limit=limit)
-            if state.terms.tagged:
-                fetch_reply(market.store, entry)
-            fetched[entry.seller] = content.hex()
+            fetched[entry.seller] = fetch(market, OPENED_ROWS, state.order_id, entry.seller, target, limit=limit).hex()
         except (StorageError, IntegrityError) as error:
             missing[entry.seller] = str(error)
     return fetched, missing
@@ -186,29 +208,47 @@ class _Check:
     """The check of one order, a seller at a time in order of submission."""
 
     def __init__(
-        self, market: Market, home: Path, order: str, state: OrderState, secret: bytes, compute: Compute
+        self,
+        market: Market,
+        home: Path,
+        folder: Path,
+        state: OrderState,
+        told: Mapping[str, CheckValues],
+        compute: Compute,
     ) -> None:
         # torch takes seconds to load, and an order of which no row is opened needs none of it.
         from tip_exchange.influence.near_duplicates import SeenTexts
 
-        self._market, self._home, self._order, self._folder = market, home, order, order_folder(home, order)
-        self._state, self._secret, self._compute = state, secret, compute
+        self._market, self._home, self._folder = market, home, folder
+        self._state, self._told, self._compute = state, told, compute
+        self._secret = own_draw_secret(folder, state)
         self._box_key = (self._folder / "box_key.bin").read_bytes()
+        self._dimension = int(read_state(folder / "order.json")["dimension"])
         self._seen = SeenTexts()
         self._passed: dict[str, int] = {}  # rows by seller
 
-    def seller(self, entry: Submission) -> Verdict:
-        """Decide about a seller whose sealed rows are here."""
+    def seller(self, entry: Submission, missing: str | None) -> Verdict:
+        """Decide about a seller; ``missing`` says why its sealed rows are not here."""
+        if entry.rejected:
+            return Verdict(entry.seller, "rejected")
+        told = self._told.get(entry.seller)
+        records = 0 if told is None else len(told.rows)
+        reasons = [] if told is None else self._not_a_mean(told)
+        if reasons or not self._state.terms.spotCheckRows:
+            return Verdict(entry.seller, "failed" if reasons else "passed", records, reasons=tuple(reasons))
+        if missing is not None:
+            return Verdict(entry.seller, "not opened", records, reasons=(missing,))
         try:
-            records, rows = self._opened(entry)
+            records, opened = self._opened(entry)
         except WireError as error:
-            return Verdict(entry.seller, "failed", reasons=(str(error),))
+            return Verdict(entry.seller, "failed", records, reasons=(str(error),))
+        rows = [(row.index, _parsed(row.record)) for row in opened]
         reasons = [reason for index, record in rows if (reason := self._unusable(index, record))]
         warnings: list[str] = []
         if not reasons:
             taken = [record for _, record in rows if isinstance(record, Record)]
             reasons += self._shared(entry.seller, taken, records, warnings)
-            reasons += self._gradients(entry.seller, taken, records)
+            reasons += self._gradients(taken, opened, told)
             warnings += self._labels(taken)
         if not reasons:
             self._passed[entry.seller] = len(rows)
@@ -217,19 +257,29 @@ class _Check:
         status: Status = "failed" if reasons else "passed"
         return Verdict(entry.seller, status, records, len(rows), tuple(reasons), tuple(warnings))
 
-    def _opened(self, entry: Submission) -> tuple[int, list[tuple[int, Record | WireError]]]:
-        """The number of records committed to; index and content of each opened row."""
+    def _not_a_mean(self, told: CheckValues) -> list[str]:
+        """Reasons from check values alone."""
+        reasons, scale = [], parameter_set(self._state.terms.parameterSet).S
+        if (misfit := sum_misfit(told, self._dimension, scale)) > 1:
+            reasons.append(
+                "its reply is not of the mean of its records: their check values sum to something else, "
+                f"{misfit**0.5:.1f} times as far as dithers explain"
+            )
+        if (misfit := length_misfit(told.rows, self._dimension)) > 1:
+            reasons.append(f"check values of a record that is {misfit**0.5:.1f} times as long as clipping allows")
+        return reasons
+
+    def _opened(self, entry: Submission) -> tuple[int, list[OpenedRow]]:
+        """The number of records committed to, and the opened rows."""
         rows_asked, link = self._state.terms.spotCheckRows, self._state.submissions_hash
         order = self._state.order_id
-        context = rows_context(order, entry.seller)
         with _sealed(self._folder, entry.seller).open("rb") as file:
-            records, rows = decode_opening(
-                open_stream(file, self._box_key, context),
+            return decode_opening(
+                open_stream(file, self._box_key, OPENED_ROWS.context(order, entry.seller)),
                 entry.data_root,
                 lambda count: drawn_rows(self._secret, link, entry.seller, count, rows_asked),
                 lambda count, pads: records_commitment(order, entry.seller, count, pads) == entry.pad_hash,
             )
-        return records, [(row.index, _parsed(row.record)) for row in rows]
 
     def _unusable(self, index: int, record: Record | WireError) -> str:
         """Why a row is no record for the order's model; "" if it is one."""
@@ -264,7 +314,7 @@ class _Check:
             )
         return reasons
 
-    def _gradients(self, seller: str, records: Sequence[Record], declared: int) -> list[str]:
+    def _gradients(self, records: Sequence[Record], opened: Sequence[OpenedRow], told: CheckValues | None) -> list[str]:
         """Reasons from the rows' gradients."""
         from tip_exchange.influence.opened_rows import row_gradients
 
@@ -283,21 +333,22 @@ class _Check:
         reasons = []
         if gradients.repeats:
             reasons.append(f"{gradients.repeats} of {len(records)} opened rows repeat another one, and such count once")
-        if terms.tagged:
-            reasons += self._disagreement(seller, gradients.checks, declared)
+        if told is not None:
+            u = dithers(check_seed(self._secret), [row.salt for row in opened])
+            q = told.rows[[row.index for row in opened]]
+            compared = q, gradients.checks, gradients.norms, u, len(told.rows), self._dimension
+            fit = rows_fit(*compared)
+            reasons += [
+                f"row {row.index}: its check values are not those of this record"
+                for row, fits in zip(opened, fit.tolist(), strict=True)
+                if not fits
+            ]
+            if fit.all() and (misfit := bias_misfit(*compared)) > 1:
+                reasons.append(
+                    "the check values of its opened rows are off together, "
+                    f"{misfit**0.5:.1f} times as far as another machine explains"
+                )
         return reasons
-
-    def _disagreement(self, seller: str, rows: NDArray[np.float64], declared: int) -> list[str]:
-        """A reason if the vector behind the reply is not the mean of the records, as far as the opened rows tell."""
-        try:
-            values = check_values(self._market, self._home, self._order, seller)
-        except WireError as error:
-            return [str(error)]
-        found = agreement(values, rows, declared, self._directions.shape[1])
-        if found.accepted:
-            return []
-        times = found.statistic / found.threshold
-        return [f"its reply is not of these records: {times:.1f} times as far from the opened ones as sampling allows"]
 
     def _labels(self, records: Sequence[Record]) -> list[str]:
         """A warning if the buyer's model finds more labels unlikely than among the buyer's own records."""
@@ -323,11 +374,9 @@ class _Check:
     @cached_property
     def _directions(self) -> NDArray[np.float64]:
         """Check vectors, float64 (6, d); (0, d) in an order without tags."""
-        from tip_exchange.influence.gradients import dimension
-
         if self._state.terms.tagged:
-            return check_directions(self._home, self._order)
-        return np.empty((0, dimension(self._model)))
+            return directions(check_seed(self._secret), self._dimension, self._state.terms)
+        return np.empty((0, self._dimension))
 
     @cached_property
     def _own_rates(self) -> tuple[float, float]:

@@ -18,6 +18,7 @@ import numpy as np
 
 from tip_exchange.chain.transactions import Journal, Receipt
 from tip_exchange.chain.wallets import LocalAccount
+from tip_exchange.check_values import MAX_RECORDS, bits_told
 from tip_exchange.commitments import (
     canonical_json,
     check,
@@ -35,7 +36,7 @@ from tip_exchange.encryption.parameters import MIN_WIDTH, QueryKind, parameter_s
 from tip_exchange.encryption.wire import NO_RECORD_QUERY, Query, encode_reply, map_query, query_bytes
 from tip_exchange.errors import CounterpartyError, InputError, StateError
 from tip_exchange.files import find_state, held, make_room, write_atomic
-from tip_exchange.influence.records import record_bytes
+from tip_exchange.influence.records import read_canonical, record_bytes
 from tip_exchange.influence.settings import Compute
 from tip_exchange.roles.ledger import DEFAULT_LIMIT, Ledger
 from tip_exchange.roles.market import Market, Progress, query_kind, require_phase, scores_context
@@ -79,6 +80,7 @@ def submit(
     *,
     record_scores: bool = False,
     ledger_limit: int = DEFAULT_LIMIT,
+    constant: int | None = None,
 ) -> Submitted:
     """Check the order's hashes, value ``records`` (a file) under encryption, and commit to the padded reply.
 
@@ -90,6 +92,7 @@ def submit(
         record_scores: score every record by itself too, if the order asks for it; :func:`hand_over` gives the scores
             to the buyer after the reveal, and the submission commits to them now.
         ledger_limit: most bits about a record that its buyers together may learn (:mod:`~tip_exchange.roles.ledger`).
+        constant: what a probe encrypts in place of the records' value (:mod:`~tip_exchange.roles.probe`).
 
     Raises:
         StateError: the order no longer takes submissions, or was answered with other records.
@@ -110,6 +113,8 @@ def submit(
         records_hash = data_digest(records).hex()
         if state is not None and state["records_hash"] != records_hash:
             raise StateError(f"order 0x{order_id.hex()} was answered with other records; an order is answered once")
+        if state is not None and state["constant"] != constant:
+            raise StateError(f"{folder} holds {_answer(state['constant'])}; an order is answered once by an address")
         if not submitted:
             require_phase(order, Phase.SUBMITTING)
         proof = invitation(market, order.terms, account.address)
@@ -126,6 +131,7 @@ def submit(
                 progress,
                 record_scores,
                 ledger_limit,
+                constant,
             )
         reply_hash, reply = bytes.fromhex(state["reply_hash"]), (folder / "reply.bin").read_bytes()
         if reply_commitment(reply) != reply_hash:
@@ -181,12 +187,12 @@ def _prepare(
     progress: Progress,
     record_scores: bool,
     ledger_limit: int,
+    constant: int | None,
 ) -> dict[str, Any]:
     # torch and SEAL take seconds to load, and only this step needs them.
     from tip_exchange.encryption.record_scores import ScoringTask, replies, score_records
     from tip_exchange.encryption.scoring import new_pad, value_data_set
     from tip_exchange.encryption.sealed_stream import seal_stream
-    from tip_exchange.encryption.tags import pads, seal_tail
     from tip_exchange.influence.gradients import dimension
     from tip_exchange.influence.models import ModelFolder
     from tip_exchange.influence.store import open_store
@@ -199,12 +205,7 @@ def _prepare(
     work = folder / "work"  # whatever can be made again
     query = checked_query(market, terms, d, work / "query.bin")
     record_query = checked_record_query(market, query, work / "record_query.bin") if record_scores else None
-    key = {
-        "model": terms.modelHash.hex(),
-        "seed": terms.projectionSeed.hex(),
-        "records": records_hash,
-        "dtype": compute.dtype,
-    }
+    key = gradient_key(terms, records_hash, compute.dtype)
     with (work / "rows.f32").open("wb") if record_query else nullcontext() as rows:
         vector = mean_clipped_gradient(
             model,
@@ -222,8 +223,11 @@ def _prepare(
             f"{records}: {len(data)} distinct records of {len(given)}; order 0x{order.order_id.hex()} asks for at "
             f"least {terms.minRecords}"
         )
+    if terms.tagged and len(data) > MAX_RECORDS:
+        raise InputError(f"{records}: {len(data)} distinct records; an order with tags takes {MAX_RECORDS} at most")
     with Ledger(home) as ledger:
         bits = query.parameters.result_bits * (query.kind.vectors + (record_query is not None))
+        bits += bits_told(len(data)) if terms.tagged else 0
         ledger.charge(order.order_id, seller, map(record_bytes, data), bits, ledger_limit)
     pad, salt, data_salt = new_pad(query.parameters), secrets.token_bytes(32), secrets.token_bytes(32)
     tag_pad = new_pad(query.parameters) if terms.tagged else 0
@@ -248,22 +252,25 @@ def _prepare(
         scores = {"hash": file_digest(folder / "scores.sealed").hex(), "nonce": secrets.token_hex(32)}
         salt = scores_salt(bytes.fromhex(scores["hash"]), bytes.fromhex(scores["nonce"]))
     gradient = fixed_point(vector.mean, query.parameters, str(records))
-    if terms.tagged:
-        reply = seal_tail(value_data_set(query, gradient, *pads(pad, tag_pad)), terms.boxKey)
-    else:
-        reply = value_data_set(query, gradient, pad)
+    padded = pad
+    if constant is not None:  # stands where a gradient of zeros leaves room for it
+        gradient, padded = np.zeros_like(gradient), (constant + pad) % query.parameters.t
+    reply = value_data_set(query, gradient, *((tag_pad, padded) if terms.tagged else (padded,)))
     plain = io.BytesIO()
     np.save(plain, vector.mean)
     write_atomic(folder / "gradient.npy", plain.getvalue())
     blob = encode_reply(reply)
     write_atomic(folder / "reply.bin", blob)
-    if terms.spotCheckRows:
-        write_atomic(folder / "records.bin", map(record_bytes, data))
+    if terms.spotCheckRows or terms.tagged:
+        write_atomic(folder / "records.bin", map(record_bytes, given))
     state = {
         "reply_hash": reply_commitment(blob).hex(),
         "records_hash": records_hash,
         "given": len(given),
         "records": len(data),
+        "kept": list(vector.kept),
+        "dtype": compute.dtype,
+        "constant": constant,
         "pad": pad,
         "tag_pad": tag_pad,
         "salt": salt.hex(),
@@ -274,6 +281,50 @@ def _prepare(
     write_atomic(folder / "submission.json", canonical_json(state))
     shutil.rmtree(work)
     return state
+
+
+def gradient_key(terms: Terms, records_hash: str, dtype: str) -> dict[str, Any]:
+    """What fixes the gradients of a file of records, for the store that keeps them."""
+    return {
+        "model": terms.modelHash.hex(),
+        "seed": terms.projectionSeed.hex(),
+        "records": records_hash,
+        "dtype": dtype,
+    }
+
+
+def live_submission(market: Market, folder: Path, order_id: bytes, seller: str) -> dict[str, Any]:
+    """What ``seller`` keeps of its submission, which still counts.
+
+    Raises:
+        StateError: this home holds none, or the buyer has rejected it.
+        IntegrityError: the node shows another one.
+    """
+    state = find_state(folder / "submission.json")
+    if state is None:
+        raise StateError(f"{folder} holds no submission of {seller} to order 0x{order_id.hex()}")
+    entry = market.escrow.submission(order_id, seller)
+    if entry.rejected:
+        raise StateError(f"order 0x{order_id.hex()}: {seller} is rejected; what it tells would serve nobody")
+    committed = bytes.fromhex(state["data_root"])
+    check(f"records committed to in order 0x{order_id.hex()}", entry.data_root, committed)
+    return state
+
+
+def kept_records(folder: Path, state: dict[str, Any]) -> list[bytes]:
+    """The distinct records that a submission declared, in canonical bytes and in the order committed to.
+
+    Raises:
+        DataError, StateError: the file that keeps them is missing or damaged.
+    """
+    given = list(read_canonical(folder / "records.bin"))
+    if len(given) != state["given"]:
+        raise StateError(f"{folder / 'records.bin'} is not what was committed to; restore it from a copy")
+    return [given[index] for index in state["kept"]]
+
+
+def _answer(constant: int | None) -> str:
+    return "a seller's answer" if constant is None else f"a probe of {constant}"
 
 
 def _transforms(home: Path, query: Query, records: int, key: dict[str, Any]) -> Path | None:
@@ -318,6 +369,11 @@ def reveal(market: Market, home: Path, account: LocalAccount, order_id: bytes) -
         state = find_state(folder / "submission.json")
         if state is None:
             raise StateError(f"{folder} holds no submission of {account.address} to order 0x{order_id.hex()}")
+        if state["constant"] is not None:
+            raise StateError(
+                f"order 0x{order_id.hex()}: {folder} holds a probe, whose tag fits nothing; nothing was sent. "
+                "`tip auditor probe check` says whether to challenge"
+            )
         entry, order = market.escrow.submission(order_id, account.address), market.escrow.order(order_id)
         if entry.revealed:
             return None

@@ -1,9 +1,12 @@
-"""Which records a seller opens before the attestation, and the bytes it opens them in (docs/spot_checks.md).
+"""The buyer's secrets of an order, which records they draw, and the bytes these are opened in (docs/spot_checks.md).
 
-The buyer's secret, fixed at open by ``Terms.spotCheckHash`` and published when submissions are closed, draws the rows
-of each seller together with all submissions: neither side picks. The rows travel sealed to the order's box key and
-stand in the storage by their SHA-256. The one thing that is found by name is small: the *signed name* of a seller's
-rows, 97 bytes that count only if that seller's key signed them.
+``Terms.spotCheckHash`` fixes at open the end of a chain of hashes::
+
+    draw secret, 32 random bytes  →  check seed  →  spotCheckHash          → is Keccak-256
+
+When submissions are closed the buyer publishes the check seed, from which everybody expands check vectors, and when
+check values are fixed the draw secret, which draws the rows of each seller together with all submissions: neither side
+picks. Each stands in the storage under its hash.
 """
 
 from __future__ import annotations
@@ -13,12 +16,11 @@ import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from tip_exchange.chain.row_opening import SIGNATURE_BYTES, recover_opener
 from tip_exchange.commitments import keccak, leaf_salt, merkle_proofs, merkle_verify, proof_length
 from tip_exchange.encryption.sealed_stream import sealed_bytes
-from tip_exchange.errors import WireError
+from tip_exchange.errors import IntegrityError, StateError, StorageError, WireError
 from tip_exchange.files import write_atomic
 from tip_exchange.influence.records import (
     MAX_RECORD_BYTES,
@@ -28,9 +30,7 @@ from tip_exchange.influence.records import (
     record_from_bytes,
 )
 from tip_exchange.storage import BlobStore
-
-if TYPE_CHECKING:
-    from tip_exchange.chain.escrow import Escrow
+from tip_exchange.types import OrderState
 
 SECRET_BYTES = 32
 OWN_RECORDS = 512
@@ -40,8 +40,6 @@ MAX_RECORDS = 2**32 - 1
 """Most records a seller can declare."""
 
 _DRAW = b"tip_exchange spot check 1"
-_CONTEXT = b"tip_exchange opened rows 1"
-_NAME = b"tip_exchange name of opened rows 1"
 _HEADER = struct.Struct(">4sBI32s")
 _MAGIC = b"TIPO"
 _VERSION = 1
@@ -54,10 +52,81 @@ _MAX_PROOF = 32  # levels of a tree of MAX_RECORDS leaves
 
 @dataclass(frozen=True, slots=True)
 class OpenedRow:
-    """A record that was opened: its index among the seller's records, and its canonical bytes."""
+    """A record that was opened: its index among the seller's records, its leaf's salt, and its canonical bytes."""
 
     index: int
+    salt: bytes
     record: bytes
+
+
+def check_seed(draw_secret: bytes) -> bytes:
+    """The check seed of an order, 32 bytes."""
+    return keccak(draw_secret)
+
+
+def own_draw_secret(folder: Path, state: OrderState) -> bytes:
+    """The draw secret in the buyer's folder of an order.
+
+    Raises:
+        StateError: it is not the one committed to.
+    """
+    secret = (folder / "draw_secret.bin").read_bytes()
+    if keccak(check_seed(secret)) != state.terms.spotCheckHash:
+        raise StateError(f"{folder / 'draw_secret.bin'} is damaged; restore it from a copy")
+    return secret
+
+
+def publish_check_seed(store: BlobStore, folder: Path, state: OrderState) -> bytes:
+    """Put the order's check seed where sellers look for it, and read it back; the seed.
+
+    Raises:
+        StateError: the secret in the order's folder is not the one committed to.
+        StorageError: the storage cannot be reached or does not keep it.
+    """
+    store.put(state.terms.spotCheckHash, check_seed(own_draw_secret(folder, state)))
+    return published_check_seed(store, state)
+
+
+def publish_draw_secret(store: BlobStore, folder: Path, state: OrderState) -> bytes:
+    """As :func:`publish_check_seed`, the draw secret as well; the secret."""
+    secret = own_draw_secret(folder, state)
+    publish_check_seed(store, folder, state)
+    store.put(check_seed(secret), secret)
+    return published_draw_secret(store, state)
+
+
+def published_check_seed(store: BlobStore, state: OrderState) -> bytes:
+    """The seed of an order's check vectors and dithers.
+
+    Raises:
+        StorageError: the buyer has not asked for anything so far.
+        IntegrityError: other bytes than the seed that the terms fix.
+    """
+    try:
+        return store.get(state.terms.spotCheckHash, limit=SECRET_BYTES, commitment=keccak)
+    except (StorageError, IntegrityError) as error:
+        asks = "ask-check-values" if state.terms.tagged else "ask-rows"
+        raise type(error)(
+            f"check seed of order 0x{state.order_id.hex()}: {error}; wait until the buyer has asked "
+            f"(`tip buyer {asks}`)"
+        ) from error
+
+
+def published_draw_secret(store: BlobStore, state: OrderState) -> bytes:
+    """The secret that draws an order's rows.
+
+    Raises:
+        StorageError: the buyer has not asked for rows so far.
+        IntegrityError: other bytes than the secret that the terms fix.
+    """
+    seed = published_check_seed(store, state)
+    try:
+        return store.get(seed, limit=SECRET_BYTES, commitment=keccak)
+    except (StorageError, IntegrityError) as error:
+        raise type(error)(
+            f"secret of order 0x{state.order_id.hex()} that draws the rows: {error}; open rows when the buyer has "
+            "asked for them (`tip buyer ask-rows`)"
+        ) from error
 
 
 def drawn_rows(secret: bytes, submissions_hash: bytes, seller: str, records: int, rows: int) -> tuple[int, ...]:
@@ -68,7 +137,7 @@ def drawn_rows(secret: bytes, submissions_hash: bytes, seller: str, records: int
     itself modulo ``records``, and an index that was drawn before is passed over too.
 
     Args:
-        secret: 32 bytes, of which ``Terms.spotCheckHash`` is the Keccak-256.
+        secret: 32 bytes, the order's draw secret.
         submissions_hash: 32 bytes, the order's chain of submissions after the last one.
         seller: address.
         records: how many the seller declared, at least 1.
@@ -89,11 +158,6 @@ def drawn_rows(secret: bytes, submissions_hash: bytes, seller: str, records: int
             if word < fair:
                 drawn.add(word % records)
         read, size = size, 2 * size
-
-
-def rows_context(order_id: bytes, seller: str) -> bytes:
-    """What sealed rows are bound to, beside the box key: order and seller."""
-    return _CONTEXT + order_id + bytes.fromhex(seller[2:])
 
 
 def opening_limit(rows: int) -> int:
@@ -154,7 +218,7 @@ def decode_opening(
         proof = [reader.take(_DIGEST_BYTES) for _ in range(proof_length(records, index))]
         if not merkle_verify(data_root, records, index, salt + record, proof):
             raise WireError(f"opened rows: no proof that row {index} of {records} is among the records committed to")
-        rows.append(OpenedRow(index, record))
+        rows.append(OpenedRow(index, salt, record))
     reader.finish()
     return records, rows
 
@@ -178,36 +242,6 @@ class _Reader:
     def finish(self) -> None:
         if self._held or any(self._pieces):
             raise WireError("opened rows: bytes follow the last row")
-
-
-def name_of_rows(order_id: bytes, seller: str) -> bytes:
-    """Under what name the signed name of a seller's rows stands in the storage, 32 bytes."""
-    return keccak(_NAME + order_id + bytes.fromhex(seller[2:]))
-
-
-def put_signed_name(store: BlobStore, order_id: bytes, seller: str, content: bytes, signature: bytes) -> None:
-    """Name ``content``, the SHA-256 of sealed rows, as those of ``seller``; what stood there before is replaced.
-
-    Raises:
-        StorageError: the storage cannot be reached or written.
-    """
-    store.put(name_of_rows(order_id, seller), content + signature)
-
-
-def get_signed_name(store: BlobStore, escrow: Escrow, order_id: bytes, seller: str) -> bytes:
-    """SHA-256 of the rows that ``seller`` has opened.
-
-    Raises:
-        StorageError: it has opened none, or the storage cannot be reached.
-        IntegrityError: what stands there is not signed by the seller: somebody else wrote it.
-    """
-
-    def name(data: bytes) -> bytes:
-        content, signature = data[:_DIGEST_BYTES], data[_DIGEST_BYTES:]
-        return name_of_rows(order_id, recover_opener(signature, escrow.chain_id, escrow.address, order_id, content))
-
-    limit = _DIGEST_BYTES + SIGNATURE_BYTES
-    return store.get(name_of_rows(order_id, seller), limit=limit, commitment=name)[:_DIGEST_BYTES]
 
 
 def keep_own_records(folder: Path, name: Literal["validation", "background"], records: Sequence[Record]) -> None:
