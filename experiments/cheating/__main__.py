@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.cheating.parts import run
-from experiments.cheating.simulation import JUNK, REGIMES
+from experiments.cheating.simulation import AIMS, REGIMES
 
 
 def report(result: dict[str, Any]) -> None:
@@ -32,6 +32,7 @@ def report(result: dict[str, Any]) -> None:
             *(f"{regime}: same records" for regime in REGIMES),
             *(f"{regime}: same size" for regime in REGIMES[:2]),
             "turned away",
+            "lies",
             title=f"Income in honest incomes, {found['orders']} orders, {found['opened']} rows opened",
         )
         for row in found["cheats"]:
@@ -40,6 +41,7 @@ def report(result: dict[str, Any]) -> None:
                 *(_number(row[regime]["same_records"]) for regime in REGIMES),
                 *(f"{row[regime]['same_size'][0]:.2f}" for regime in REGIMES[:2]),
                 f"{row['turned_away']:.1%}",
+                f"{row['lies']:.1%}",
             )
         out.print(table)
         count, of, low, high = found["honest_turned_away"]
@@ -51,22 +53,23 @@ def report(result: dict[str, Any]) -> None:
     )
     for option, reason in result["incomes"][0]["reasons"].items():
         out.print(f"{option} {reason}", soft_wrap=True)
-    table = Table("rows opened", "scale", "found", "gain", "with caps", title="Scaling: weight in honest weights")
-    for row in result["scaling"]:
-        table.add_row(
-            str(row["opened"]), f"{row['scale']}", f"{row['found']:.1%}", f"{row['gain']:.2f}", f"{row['capped']:.2f}"
-        )
+    table = Table("rows opened", "aim", "planned", "lies", "found", "gain", "income", title="Lies, in honest weights")
+    for row in result["lies"]:
+        rates = (f"{row[name]:.1%}" for name in ("share", "lies", "found"))
+        table.add_row(str(row["opened"]), row["aim"], *rates, f"{row['gain']:.3f}", f"{row['income']:.3f}")
     out.print(table)
-    table = Table("rows opened", "share", *JUNK, title="Sellers with such rows, in no mean, that are found")
-    for row in result["junk"]:
-        table.add_row(str(row["opened"]), f"{row['share']:.0%}", *(f"{row[name]:.1%}" for name in JUNK))
-    out.print(table)
-    table = Table("rows opened", "sellers", "rejected", "95 %", title="Honest sellers whose check values disagree")
+    found = result["leverage"]
+    out.print(
+        f"a lie about a row adds {', '.join(f'{a:.1f} (towards {aim})' for aim, a in found['a'].items())} mean values; "
+        f"a hidden vector is {found['longest']:.2f} long, the sellers' means {found['norm'][1]:.2f}"
+    )
+    table = Table(
+        "rows opened", "sellers", "records", "computed", "rejected", "95 %", title="Honest sellers turned away"
+    )
     for row in result["false_rejections"]:
         low, high = row["interval"]
-        table.add_row(
-            str(row["opened"]), row["sellers"], f"{row['rejected']} of {row['of']}", f"\\[{low:.3%}, {high:.3%}]"
-        )
+        counts = f"{row['rejected']} of {row['of']}", f"\\[{low:.3%}, {high:.3%}]"
+        table.add_row(str(row["opened"]), row["sellers"], row["records"], row["computed"], *counts)
     out.print(table)
 
 
@@ -75,31 +78,27 @@ def _number(ratio: list[float]) -> str:
 
 
 def plot(result: dict[str, Any]) -> Figure:
-    """Income by cheat, junk found, gain by scale."""
-    figure = Figure(figsize=(15, 5), layout="constrained")
-    left, middle, right = figure.subplots(1, 3)
+    """Income by cheat, and what lies earn by their share."""
+    figure = Figure(figsize=(15, 8), layout="constrained")
+    left, *others = figure.subplots(1, 3)
     cheats = result["incomes"][0]["cheats"]
     places = np.arange(len(cheats))
-    for shift, regime in zip((-0.27, 0.0, 0.27), REGIMES, strict=True):
-        left.barh(places + shift, [row[regime]["same_records"][0] for row in cheats], 0.27, label=regime)
+    columns = [("before", [row["before"] for row in cheats])]
+    columns += [(f"{found['opened']} rows", [row["checked"] for row in found["cheats"]]) for found in result["incomes"]]
+    for shift, (label, rows) in zip(np.linspace(-0.27, 0.27, len(columns)), columns, strict=True):
+        left.barh(places + shift, [row["same_records"][0] for row in rows], 0.54 / len(columns), label=label)
     left.set_yticks(places, [row["name"] for row in cheats])
     left.invert_yaxis()
     left.axvline(1, color="black", linewidth=0.8)
     left.set_xlabel("income, in incomes of an honest seller with the same records")
     left.legend()
-    for k in result["parameters"]["ks"]:
-        rows = [row for row in result["junk"] if row["opened"] == k]
-        shares = [row["share"] for row in rows]
-        (line,) = middle.plot(shares, [row["not there"] for row in rows], label=f"{k} rows")
-        middle.plot(shares, [row["junk"] for row in rows], "--", color=line.get_color())
-        rows = [row for row in result["scaling"] if row["opened"] == k]
-        right.plot([row["scale"] for row in rows], [row["gain"] for row in rows], label=f"{k} rows")
-        right.plot([row["scale"] for row in rows], [row["capped"] for row in rows], "--", color=line.get_color())
-    middle.set(xlabel="share of junk rows", ylabel="found", title="solid: rows that are not there, dashed: junk texts")
-    middle.legend()
-    right.axhline(1, color="black", linewidth=0.8)
-    right.set(xlabel="scale", ylabel="mean weight, in honest weights", title="solid: without, dashed: with caps")
-    right.legend()
+    for axes, aim in zip(others, AIMS, strict=True):
+        for k in result["parameters"]["ks"]:
+            rows = [row for row in result["lies"] if row["opened"] == k and row["aim"] == aim]
+            axes.plot([row["share"] for row in rows], [row["income"] for row in rows], marker="o", label=f"{k} rows")
+        axes.axhline(1, color="black", linewidth=0.8)
+        axes.set(xlabel="share of rows lied about", ylabel="income, in honest incomes", title=f"lies towards {aim}")
+        axes.legend()
     return figure
 
 

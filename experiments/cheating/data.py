@@ -28,7 +28,7 @@ HONEST = ("relevant", "half_relevant", "small_excellent", "wrong_labels", "irrel
 SEED = bytes(32)
 """Projection seed: nothing is hidden here."""
 
-KINDS = ("own", "flipped", "flipped to what is sought", "shuffled", "junk")
+KINDS = ("own", "flipped", "flipped to what is sought", "shuffled", "junk", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class Pool:
     """Records and their gradients, clipped and over the clip norm.
 
     Attributes:
-        kinds: for each of :data:`KINDS` float32 (n, d); row i is of record i, with a wrong label, with words
-            drawn anew, or with both.
+        kinds: for each of :data:`KINDS` float32 (n, d); row i is of record i as it is, with a wrong label, with words
+            drawn anew, with both, or as it is and computed in bfloat16.
         labels: int64 (n,).
         groups: name of the demo's seller, per record.
         direction: float64 (d,), the buyer's, of norm 1.
@@ -58,6 +58,11 @@ class Pool:
     def own(self) -> NDArray[np.float32]:
         """Gradients of the records as they are."""
         return self.kinds["own"]
+
+    @cached_property
+    def norms(self) -> dict[str, NDArray[np.float64]]:
+        """Norms of the gradients of each kind, float64 (n,)."""
+        return {kind: np.sqrt(np.einsum("nd,nd->n", rows, rows, dtype=np.float64)) for kind, rows in self.kinds.items()}
 
     @cached_property
     def repeats(self) -> NDArray[np.bool_]:
@@ -109,9 +114,14 @@ def load(folder: Path, quick: bool) -> Pool:
         "flipped to what is sought": _flipped(records, lacking),
         "shuffled": shuffled,
         "junk": _flipped(shuffled, range(len(names))),
+        "bfloat16": records,
     }
+    formats = {"bfloat16": Compute(dtype="bfloat16")}
     return Pool(
-        {kind: clipped(folder / f"{kind}.npy", model, variants[kind], clip) for kind in KINDS},
+        {
+            kind: clipped(folder / f"{kind}.npy", model, variants[kind], clip, formats.get(kind, STANDARD))
+            for kind in KINDS
+        },
         np.array([record.label for record in records]),
         tuple(groups),
         np.load(folder / "direction.npy"),

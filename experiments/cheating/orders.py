@@ -1,8 +1,8 @@
 """One simulated order on exact integers: what the buyer checks, what the contract checks, who is paid.
 
-The package's own references decide: fixed point and inner products (encryption.packing), tags modulo t, the comparison
-of check values with opened rows (agreement), weights and payouts (settlement). What is left out is encryption, which
-changes no integer; :mod:`experiments.cheating.encrypted` shows that on some of the same submissions.
+The package's own references decide: fixed point and inner products (encryption.packing), tags and check vectors modulo
+t (encryption.tags), the tests of check values (check_values), weights and payouts (settlement). What is left out is
+encryption, which changes no integer; :mod:`experiments.cheating.encrypted` shows that on some of the same submissions.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from experiments.cheating import claims
 from experiments.cheating.data import Pool
-from tip_exchange.agreement import agreement
+from tip_exchange.check_values import CheckValues, bias_misfit, dithers, length_misfit, rows_fit, sum_misfit
 from tip_exchange.encryption.packing import Coefficients, fixed_point, inner_product
 from tip_exchange.encryption.parameters import WIDE
-from tip_exchange.encryption.tags import TagKey, tag
+from tip_exchange.encryption.tags import TagKey, check_vectors
 from tip_exchange.settlement import T, centred, payout, weight
 
 BUDGET = 10**19
@@ -50,15 +51,24 @@ class Row:
 
 @dataclass(frozen=True)
 class Submission:
-    """What a seller hands in: results without pads, as integers modulo t, and the records it declares.
+    """What a seller hands in: results without pads, as integers modulo t, and what it tells of the records it declares.
 
-    ``tag`` is what the buyer makes of its y₂: α times the value if both are of one vector.
+    Attributes:
+        value: y₁ − r₁.
+        tag: what the buyer makes of y₂ and of the check values told, without r₂: α times the value if all are of one
+            vector.
+        told: z and the rows' dithered values.
+        dithers: of the rows, float64 (n, 6).
+        rows: declared.
+        lies: how many of the rows are told to be what they are not; for statistics, the buyer does not know it.
     """
 
     value: int
     tag: int
-    checks: tuple[int, ...]
+    told: CheckValues
+    dithers: NDArray[np.float64]
     rows: tuple[Row, ...]
+    lies: int = 0
 
 
 class Order:
@@ -67,40 +77,91 @@ class Order:
     Args:
         pool: the market.
         dice: everything random of this order.
+        opened: k, rows that each seller opens.
     """
 
-    def __init__(self, pool: Pool, dice: np.random.Generator) -> None:
-        self.pool, self.dice = pool, dice
-        self.tag_key = TagKey(dice.bytes(32), dice.bytes(32))
-        drawn = self.tag_key.directions(pool.direction.size, WIDE)
-        self.directions: NDArray[np.float64] = np.concatenate(list(drawn), axis=1)
-        self._singles = self.directions.T.astype(np.float32)
+    def __init__(self, pool: Pool, dice: np.random.Generator, opened: int) -> None:
+        self.pool, self.dice, self.opened = pool, dice, opened
+        self.tag_key, self.check_seed = TagKey(dice.bytes(32)), dice.bytes(32)
         self.query = fixed_point(pool.direction, WIDE, "direction")
-        self.check_queries = fixed_point(self.directions, WIDE, "check vectors")
+        self.check_vectors: Coefficients = np.concatenate(
+            list(check_vectors(self.check_seed, pool.direction.size, WIDE)), axis=1
+        )
+        self._directions = (self.check_vectors.T / WIDE.S).astype(np.float32)
+        self._kept: dict[str, NDArray[np.float64]] = {}
 
-    def evaluate(self, vector: NDArray[np.float64], rows: Sequence[Row]) -> Submission:
-        """What a seller gets by evaluating the query on one vector (norm at most 1), whatever vector it is."""
-        return self.results(fixed_point(vector / max(1.0, float(np.linalg.norm(vector))), WIDE, "vector"), rows)
+    def evaluate(
+        self, vector: NDArray[np.float64], rows: Sequence[Row], honest: claims.Rows | None = None
+    ) -> Submission:
+        """What a seller gets and tells that evaluates the query on one vector (norm at most 1), whatever vector it is.
 
-    def results(self, integers: Coefficients, rows: Sequence[Row]) -> Submission:
+        ``honest`` are the rows it tells truly; without them it claims what is found least.
+        """
+        return self.results(fixed_point(vector / max(1.0, float(np.linalg.norm(vector))), WIDE, "vector"), rows, honest)
+
+    def results(self, integers: Coefficients, rows: Sequence[Row], honest: claims.Rows | None = None) -> Submission:
         """The same of a vector in fixed point."""
         value = inner_product(self.query, integers)
-        checks = tuple(inner_product(each, integers) for each in self.check_queries)
+        checks = tuple(inner_product(each, integers) for each in self.check_vectors)
         # ⟨u, x⟩ as the query's u = α·v + Σ βⱼ·wⱼ has it, without the 2¹³ times larger products of u itself
-        combined = self.tag_key.alpha * value + sum(b * z for b, z in zip(self.tag_key.betas, checks, strict=True))
-        return Submission(value % T, tag(combined, list(checks), self.tag_key), checks, tuple(rows))
+        second = self.tag_key.alpha * value + sum(b * z for b, z in zip(self.tag_key.betas, checks, strict=True))
+        return self.submission(value, second, checks, rows, honest)
+
+    def submission(
+        self,
+        value: int,
+        second: int,
+        vector: tuple[int, ...],
+        rows: Sequence[Row],
+        honest: claims.Rows | None = None,
+    ) -> Submission:
+        """A reply of any two results, and what its sender then tells."""
+        known, lies = honest or self.known(rows), np.zeros(len(rows), np.bool_)
+        if honest:
+            told = honest.honest()
+        else:
+            told, lies = claims.best(known, vector, self.opened, WIDE.S)
+        tag = self.tag_key.tag(second, vector)
+        told_all = CheckValues(bytes(32), vector, told)
+        return Submission(value % T, tag, told_all, known.dithers, tuple(rows), int(lies.sum()))
+
+    def known(self, rows: Sequence[Row]) -> claims.Rows:
+        """What a seller of these rows knows of them; each has a salt of its own."""
+        values, norms = self._values(rows)
+        salts = [self.dice.bytes(32) for _ in rows]
+        return claims.Rows(values, norms, dithers(self.check_seed, salts), self.query.size)
+
+    def _values(self, rows: Sequence[Row]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Check values, float64 (n, 6), and norms, float64 (n,), of rows' gradients."""
+        values, norms = np.zeros((len(rows), self.check_vectors.shape[0])), np.zeros(len(rows))
+        for kind in {row.kind for row in rows}:
+            chosen = [index for index, row in enumerate(rows) if row.kind == kind and row.place >= 0]
+            places = np.array([rows[index].place for index in chosen], np.intp)
+            values[chosen] = self._checks(kind)[places]
+            norms[chosen] = self.pool.norms[kind][places]
+        return values, norms
+
+    def _checks(self, kind: str) -> NDArray[np.float64]:
+        """Check values of the pool's gradients of a kind, float64 (n, 6)."""
+        if kind not in self._kept:
+            self._kept[kind] = (self.pool.kinds[kind] @ self._directions).astype(np.float64)
+        return self._kept[kind]
 
     def tag_holds(self, submission: Submission) -> bool:
         """The contract's check when the pads are open."""
         return submission.tag == self.tag_key.alpha * submission.value % T
 
-    def refused(self, submission: Submission, opened: int, seen: set[int]) -> str:
-        """Why the buyer rejects a seller that opens up to ``opened`` rows; "" if it does not.
+    def refused(self, submission: Submission, seen: set[int]) -> str:
+        """Why the buyer rejects a seller that opens up to k rows; "" if it does not.
 
         ``seen`` are texts that earlier sellers opened; those of a seller that is not rejected are added.
         """
-        declared = submission.rows
-        drawn = self.dice.permutation(len(declared))[:opened]
+        told, declared, dimension = submission.told, submission.rows, self.query.size
+        if sum_misfit(told, dimension, WIDE.S) > 1:
+            return "rows do not add up"
+        if length_misfit(told.rows, dimension) > 1:
+            return "a row longer than the clip norm"
+        drawn = self.dice.permutation(len(declared))[: self.opened]
         rows = [declared[index] for index in drawn]
         if any(row.place < 0 for row in rows):
             return "a row that cannot be opened"
@@ -110,23 +171,18 @@ class Order:
         texts = {row.text for row in rows if row.text >= 0}
         if texts & seen:
             return "rows of an earlier seller"
-        gradients = np.stack([self.pool.kinds[row.kind][row.place] for row in rows])
-        found = agreement(
-            np.array(submission.checks) / WIDE.S**2,
-            (gradients @ self._singles).astype(np.float64),
-            len(declared),
-            gradients.shape[1],
-        )
-        if not found.accepted:
-            return "check values and rows disagree"
+        values, norms = self._values(rows)
+        compared = (told.rows[drawn], values, norms, submission.dithers[drawn], len(declared), dimension)
+        if not rows_fit(*compared).all():
+            return "a row that is not the one told"
+        if bias_misfit(*compared) > 1:
+            return "rows off together"
         seen |= texts
         return ""
 
-    def turned_away(self, submissions: Sequence[Submission], opened: int, seen: set[int]) -> list[bool]:
+    def turned_away(self, submissions: Sequence[Submission], seen: set[int]) -> list[bool]:
         """Which of the sellers, in order of submission, get nothing in an order with tags and a spot check."""
-        return [
-            bool(self.refused(submission, opened, seen)) or not self.tag_holds(submission) for submission in submissions
-        ]
+        return [bool(self.refused(submission, seen)) or not self.tag_holds(submission) for submission in submissions]
 
     @staticmethod
     def weight(submission: Submission, caps: Caps) -> int:

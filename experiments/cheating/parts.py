@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.cheating import encrypted, simulation
-from experiments.cheating.data import load
+from experiments.cheating.data import HONEST, load
 from tip_exchange.files import write_atomic
 
 SEED = 0
@@ -22,49 +22,49 @@ SIZES: dict[bool, dict[str, Any]] = {
         "encrypted": 5,
         "opened": [20, 60],
         "most": 120,
-        "curve_orders": 100,
-        "sellers": 4_000,
-        "ks": [10, 20, 40, 80],
-        "false_ks": [10, 20, 60],
-        "shares": [0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 0.9],
+        "lying_orders": 60,
+        "lying_most": 480,
+        "ks": [6, 12, 20, 60],
+        "sellers": 500,
+        "groups": ["mixed", *HONEST],
     },
     True: {
-        "orders": 40,
+        "orders": 16,
         "encrypted": 1,
         "opened": [10],
         "most": 60,
-        "curve_orders": 15,
-        "sellers": 100,
-        "ks": [10, 40],
-        "false_ks": [10],
-        "shares": [0.1, 0.5, 0.9],
+        "lying_orders": 6,
+        "lying_most": 120,
+        "ks": [6, 20],
+        "sellers": 60,
+        "groups": ["mixed"],
     },
 }
 
 
-def _tasks(size: dict[str, Any]) -> list[tuple[str, int]]:
-    """Parts, and the rows opened in them; the long ones first."""
-    found = [("incomes", k) for k in size["opened"]] + [("encrypted", 0)]
-    found += [(name, k) for name in ("scaling", "junk") for k in size["ks"]]
-    return found + [("false_rejections", k) for k in size["false_ks"]]
+def _tasks(size: dict[str, Any]) -> list[tuple[str, int | str]]:
+    """Parts, and the rows opened or the kind of seller in them; the long ones first."""
+    found: list[tuple[str, int | str]] = [("incomes", k) for k in size["opened"]]
+    found += [("false_rejections", group) for group in size["groups"]]
+    return found + [("lies", k) for k in size["ks"]] + [("encrypted", 0), ("leverage", 0)]
 
 
-def measure(part: str, k: int, quick: bool, folder: Path) -> Any:
-    """One part of the result with k rows opened, from ``folder`` or on the pool that it holds, and then kept there."""
+def measure(part: str, which: Any, quick: bool, folder: Path) -> Any:
+    """One part of the result, from ``folder`` or on the pool that it holds, and then kept there."""
     size = SIZES[quick]
-    kept = folder / "parts" / f"{part}-{k}.json"
+    kept = folder / "parts" / f"{part}-{which}.json"
     if not kept.exists():
         pool, most = load(folder, quick), size["most"]
         if part == "incomes":
-            found: Any = [simulation.incomes(pool, size["orders"], k, most, SEED)]
+            found: Any = [simulation.incomes(pool, size["orders"], which, most, SEED)]
         elif part == "encrypted":
             found = encrypted.run(pool, size["encrypted"], most, SEED)
-        elif part == "scaling":
-            found = simulation.scaling(pool, size["curve_orders"], [k], most, SEED)
-        elif part == "junk":
-            found = simulation.junk(pool, size["curve_orders"], [k], size["shares"], most, SEED)
+        elif part == "lies":
+            found = simulation.lies(pool, size["lying_orders"], which, size["lying_most"], SEED)
+        elif part == "leverage":
+            found = simulation.leverage(pool, size["lying_orders"], size["lying_most"], SEED)
         else:
-            found = simulation.false_rejections(pool, size["sellers"], [k], most, SEED)
+            found = simulation.false_rejections(pool, size["sellers"], size["ks"], which, SEED)
         kept.parent.mkdir(exist_ok=True)
         write_atomic(kept, json.dumps(found).encode())
     return json.loads(kept.read_bytes())
@@ -76,14 +76,14 @@ def run(quick: bool, folder: Path, processes: int = 1) -> dict[str, Any]:
     pool = load(folder, quick)
     tasks = _tasks(SIZES[quick])
     if processes == 1:
-        done = [measure(part, k, quick, folder) for part, k in tasks]
+        done = [measure(part, which, quick, folder) for part, which in tasks]
     else:
         with ProcessPoolExecutor(processes, get_context("spawn")) as executor:
-            waiting = [executor.submit(measure, part, k, quick, folder) for part, k in tasks]
+            waiting = [executor.submit(measure, part, which, quick, folder) for part, which in tasks]
             done = [future.result() for future in waiting]
     parts: dict[str, Any] = {}
     for (part, _), found in zip(tasks, done, strict=True):
-        parts[part] = found if part == "encrypted" else parts.get(part, []) + found
+        parts[part] = found if isinstance(found, dict) else parts.get(part, []) + found
     return {
         "quick": quick,
         "seed": SEED,

@@ -10,20 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import beta
 
-from experiments.cheating.data import HONEST, Pool
+from experiments.cheating import claims
+from experiments.cheating.data import Pool
 from experiments.cheating.orders import NO_CAPS, Caps, Order, Submission, paid
-from experiments.cheating.sellers import CHEATS, draw_sellers, honest, padded, scaled
-from tip_exchange.agreement import agreement
-from tip_exchange.encryption.parameters import CHECKS, WIDE
+from experiments.cheating.sellers import CHEATS, SHARES, SOUGHT, distinct, draw_sellers, honest, lying, mean
+from tip_exchange.encryption.parameters import WIDE
 from tip_exchange.influence.caps import propose_caps
 
 REGIMES = ("before", "checked", "capped")
 """Without tags, spot check and caps; with tags and spot check; with the proposed caps as well."""
 
-JUNK = {"not there": "", "junk": "junk", "words shuffled": "shuffled"}
-"""Rows that are in no mean, and the kind of text each shows when it is opened."""
+AIMS = {"its own mean": "own", "what is sought": SOUGHT}
+"""Where a liar's vector is longer than its records make it, and the labels of the records whose mean points there."""
 
-SCALES = (1.0, 1.1, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0)
+DRAWS = 10
+"""Draws of rows for each submission whose odds are counted."""
 
 
 def caps_of(pool: Pool) -> tuple[Caps, dict[str, str]]:
@@ -45,22 +46,24 @@ def incomes(pool: Pool, orders: int, opened: int, most: int, seed: int) -> dict[
     caps, reasons = caps_of(pool)
     earned: dict[str, dict[str, list[list[int]]]] = {cheat.name: {regime: [] for regime in REGIMES} for cheat in CHEATS}
     turned: dict[str, int] = dict.fromkeys(earned, 0)
+    lies: dict[str, float] = dict.fromkeys(earned, 0.0)
     honest_turned = honest_sellers = 0
     for number in range(orders):
         dice = np.random.default_rng([seed, number])
-        order = Order(pool, dice)
+        order = Order(pool, dice, opened)
         *others_places, places = draw_sellers(pool, 5, most, dice)
         others = [honest(order, each) for each in others_places]
         own = honest(order, places)
         seen: set[int] = set()
-        away = order.turned_away(others, opened, seen)
-        own_away = order.turned_away([own], opened, set(seen))
+        away = order.turned_away(others, seen)
+        own_away = order.turned_away([own], set(seen))
         honest_turned += sum(away) + sum(own_away)
         honest_sellers += len(others) + 1
         for cheat in CHEATS:
             handed = list(cheat.submit(order, places, others[0]))
-            gone = order.turned_away(handed, opened, set(seen))
+            gone = order.turned_away(handed, set(seen))
             turned[cheat.name] += all(gone)
+            lies[cheat.name] += sum(each.lies for each in handed) / sum(len(each.rows) for each in handed)
             size = max(1.0, sum(len(each.rows) for each in handed) / len(own.rows))
             for regime, limits in zip(REGIMES, (NO_CAPS, NO_CAPS, caps), strict=True):
                 checked = regime != "before"
@@ -81,6 +84,7 @@ def incomes(pool: Pool, orders: int, opened: int, most: int, seed: int) -> dict[
                 "name": cheat.name,
                 "exception": cheat.exception,
                 "turned_away": turned[cheat.name] / orders,
+                "lies": lies[cheat.name] / orders,
                 **{regime: _ratios(np.array(earned[cheat.name][regime], np.float64)) for regime in REGIMES},
             }
             for cheat in CHEATS
@@ -110,88 +114,99 @@ def interval(count: int, of: int) -> tuple[float, float]:
     return low, float(beta.ppf(0.975, count + 1, of - count)) if count < of else 1.0
 
 
-def scaling(pool: Pool, orders: int, opened: Sequence[int], most: int, seed: int) -> list[dict[str, Any]]:
-    """Weight that scaling brings on average, in honest weights, with and without the proposed caps."""
-    caps, _ = caps_of(pool)
+def lies(pool: Pool, orders: int, opened: int, most: int, seed: int) -> list[dict[str, Any]]:
+    """What lies about a share of many rows bring a single seller.
+
+    ``gain`` is its weight if it is not found, and ``income`` what is left of it on average, in honest weights; ``lies``
+    is the share of rows it had to lie about when it knew the check vectors.
+    """
+    totals = {(aim, share): np.zeros(5) for aim in AIMS for share in (0.0, *SHARES)}
+    for number in range(orders):
+        dice = np.random.default_rng([seed, opened, number])
+        order = Order(pool, dice, opened)
+        (places,) = draw_sellers(pool, 1, most, dice)
+        true = order.weight(honest(order, places), NO_CAPS)
+        for (aim, share), sums in totals.items():
+            (handed,) = lying(share, AIMS[aim])(order, places, honest(order, places))
+            found = float(np.mean([order.refused(handed, set()) != "" for _ in range(DRAWS)]))
+            free = order.weight(handed, NO_CAPS)
+            sums += [found, free, (1 - found) * free, true, handed.lies / len(handed.rows)]
+    return [
+        {
+            "opened": opened,
+            "aim": aim,
+            "share": share,
+            "lies": sums[4] / orders,
+            "found": sums[0] / orders,
+            "gain": sums[1] / sums[3],
+            "income": sums[2] / sums[3],
+        }
+        for (aim, share), sums in totals.items()
+    ]
+
+
+def leverage(pool: Pool, orders: int, most: int, seed: int) -> dict[str, Any]:
+    """a: value that a lie about one row adds, in mean values of an honest seller's rows.
+
+    A row may be claimed as long as the test of lengths allows, which hides a vector of the length ``longest`` in the
+    sum of the rows, in rows of the clip norm. Towards the mean g of the seller's own records that is ``longest / ‖g‖``.
+    """
+    norms, gained, true = [], dict.fromkeys(AIMS, 0.0), 0.0
+    longest = []
+    for number in range(orders):
+        dice = np.random.default_rng([seed, number])
+        (places,) = draw_sellers(pool, 1, most, dice)
+        own = mean(pool, places)
+        value = float(pool.direction @ own)
+        length = claims.longest_vector(len(places), own.size)
+        norms.append(float(np.linalg.norm(own)))
+        longest.append(length)
+        true += len(places) * max(0.0, value)
+        for aim, kind in AIMS.items():
+            towards = mean(pool, places, kind)
+            if value > 0:
+                gained[aim] += len(places) * length * float(pool.direction @ towards / np.linalg.norm(towards))
+    return {
+        "longest": float(np.median(longest)),
+        "norm": np.quantile(norms, (0.05, 0.5, 0.95)).tolist(),
+        "a": {aim: sums / true for aim, sums in gained.items()},
+        "a_of_a_seller": np.quantile(np.array(longest) / np.array(norms), (0.05, 0.5, 0.95)).tolist(),
+    }
+
+
+SIZES = {"6 to 24": (6, 24), "25 to 120": (25, 120)}
+
+
+def false_rejections(pool: Pool, sellers: int, opened: Sequence[int], group: str, seed: int) -> list[dict[str, Any]]:
+    """How often honest sellers are turned away, by their records' kind, number and the seller's number format.
+
+    Every seller is checked once with each number of opened rows, in an order of 200 sellers.
+    """
+    members = np.arange(len(pool.own))
+    if group != "mixed":
+        members = np.flatnonzero(np.array(pool.groups) == group)
     found = []
-    for k in opened:
-        totals = {scale: np.zeros(4) for scale in SCALES}
-        for number in range(orders):
-            dice = np.random.default_rng([seed, k, number])
-            order = Order(pool, dice)
-            (places,) = draw_sellers(pool, 1, most, dice)
-            own = honest(order, places)
-            for scale in SCALES:
-                (handed,) = scaled(scale)(order, places, own)
-                (away,) = order.turned_away([handed], k, set())
-                totals[scale] += [
-                    away,
-                    0 if away else order.weight(handed, NO_CAPS),
-                    0 if away else order.weight(handed, caps),
-                    order.weight(own, NO_CAPS),
-                ]
-        for scale, (away, free, capped, true) in totals.items():
-            found.append(
-                {
-                    "opened": k,
-                    "scale": scale,
-                    "found": float(away / orders),
-                    "gain": float(free / true),
-                    "capped": float(capped / true),
-                }
-            )
-    return found
-
-
-def junk(
-    pool: Pool, orders: int, opened: Sequence[int], shares: Sequence[float], most: int, seed: int
-) -> list[dict[str, Any]]:
-    """How often a seller with a share of junk rows is found: rows it cannot open, and rows that no mean contains."""
-    found = []
-    for k in opened:
-        caught = {share: dict.fromkeys(JUNK, 0) for share in shares}
-        for number in range(orders):
-            dice = np.random.default_rng([seed, k, number])
-            order = Order(pool, dice)
-            (places,) = draw_sellers(pool, 1, most, dice)
-            own = honest(order, places)
-            for share, counts in caught.items():
-                for name, kind in JUNK.items():
-                    (handed,) = padded(share, kind)(order, places, own)
-                    counts[name] += sum(order.turned_away([handed], k, set()))
-        found += [
-            {"opened": k, "share": share, **{name: count / orders for name, count in counts.items()}}
-            for share, counts in caught.items()
-        ]
-    return found
-
-
-def false_rejections(pool: Pool, sellers: int, opened: Sequence[int], most: int, seed: int) -> list[dict[str, Any]]:
-    """How often honest sellers' check values disagree with their rows, and how often those of a kind of seller."""
-    draws = 200  # sellers for each set of check vectors
-    found = []
-    for k in opened:
-        for group in ("mixed", *HONEST):
-            rejected = asked = 0
-            for number in range(-(-sellers // draws)):
-                dice = np.random.default_rng([seed, k, number])
-                drawn = dice.standard_normal((pool.direction.size, CHECKS), dtype=np.float32)
-                rows = (pool.own @ (drawn / np.linalg.norm(drawn, axis=0))).astype(np.float64)
-                members = np.flatnonzero(np.array(pool.groups) == group)
-                for _ in range(draws):
-                    places = members if group != "mixed" else draw_sellers(pool, 1, most, dice)[0]
-                    places = dice.permutation(places)[:most]
-                    mean = rows[places].mean(axis=0)
-                    taken = rows[places[:k]]
-                    rejected += not agreement(mean, taken, len(places), pool.direction.size).accepted
-                    asked += 1
-            found.append(
+    for computed in ("own", "bfloat16"):
+        for size, (least, most) in SIZES.items():
+            rejected = dict.fromkeys(opened, 0)
+            for number in range(sellers):
+                if number % 200 == 0:
+                    dice = np.random.default_rng([seed, least, number])
+                    order = Order(pool, dice, 0)
+                places = distinct(pool, dice.permutation(members)[: dice.integers(least, most + 1)])
+                handed = honest(order, places, computed)
+                for order.opened in opened:
+                    rejected[order.opened] += order.refused(handed, set()) != ""
+            found += [
                 {
                     "opened": k,
                     "sellers": group,
-                    "rejected": rejected,
-                    "of": asked,
-                    "interval": interval(rejected, asked),
+                    "records": size,
+                    "computed": {"own": "float32"}.get(computed, computed),
+                    "rejected": count,
+                    "of": sellers,
+                    "interval": interval(count, sellers),
                 }
-            )
+                for k, count in rejected.items()
+            ]
     return found
