@@ -25,7 +25,7 @@ SIZES: dict[bool, dict[str, Any]] = {
         "lying_orders": 60,
         "lying_most": 480,
         "ks": [6, 12, 20, 60],
-        "sellers": 500,
+        "sellers": 1_000,
         "groups": ["mixed", *HONEST],
     },
     True: {
