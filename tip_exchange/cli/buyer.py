@@ -528,7 +528,7 @@ def watch(session: Session, order: str, once: bool, poll: int, compute: Compute,
 
 @buyer.command()
 @click.argument("order")
-@click.option("--out", type=_new_file, help="Parquet file for a table of seller, record and score.")
+@click.option("--out", type=_new_file, help="Parquet file for a table of seller, record, score and recomputed score.")
 @click.option("--plots", type=_new_folder, help="Folder for a histogram of each seller's scores (needs matplotlib).")
 @click.option(
     "--evidence",
@@ -540,21 +540,32 @@ def watch(session: Session, order: str, once: bool, poll: int, compute: Compute,
 def scores(
     session: Session, order: str, out: Path | None, plots: Path | None, evidence: Path | None, as_json_output: bool
 ) -> None:
-    """Open the record scores that sellers of ORDER have handed over, and compare them with the revealed values."""
+    """Open the record scores that sellers of ORDER have handed over, and compare them with the revealed values.
+
+    Scores of rows that were opened before the attestation are compared with recomputed ones as well.
+    """
     import pyarrow
     from pyarrow import parquet
 
     from tip_exchange.roles import buyer as role
+    from tip_exchange.roles.opened_scores import opened_scores
     from tip_exchange.roles.score_evidence import write_evidence
 
     market = session.market()
     with progress_bar() as progress:
         found, missing = role.collect_scores(market, session.home, order, progress)
+        opened = opened_scores(market, session.home, order, found)
     if out is not None:
+        recomputed = {
+            (seller, row): score
+            for seller, each in opened.items()
+            for row, score in zip(each.rows.tolist(), each.recomputed.tolist(), strict=True)
+        }
         columns = {
             "seller": [each.seller for each in found for _ in each.scores],
             "record": [record for each in found for record in range(len(each.scores))],
             "score": [score for each in found for score in each.scores.tolist()],
+            "recomputed": [recomputed.get((each.seller, row)) for each in found for row in range(len(each.scores))],
         }
         parquet.write_table(pyarrow.table(columns), out)
     if plots is not None:
@@ -573,6 +584,8 @@ def scores(
             "value": each.value,
             "tolerance": each.tolerance,
             "agrees": each.agrees,
+            "opened": len(opened[each.seller].rows) if each.seller in opened else 0,
+            "disagreeing_rows": opened[each.seller].disagreeing if each.seller in opened else [],
         }
         for each in found
     ]
@@ -580,6 +593,12 @@ def scores(
         f"{each.seller}: {len(each.scores)} scores, mean {each.scores.mean():+.6f}, revealed value {each.value:+.6f}"
         + ("" if each.agrees else f": NOT the same records, they may differ by {each.tolerance:.6f}")
         for each in found
+    ]
+    lines += [
+        f"{seller}: rows {', '.join(map(str, each.disagreeing))}: NOT the scores of the records it opened"
+        if each.disagreeing
+        else f"{seller}: the scores of its {len(each.rows)} opened rows are those of these records"
+        for seller, each in opened.items()
     ]
     lines += [f"{each}: has handed over no record scores" for each in missing]
     lines += [f"evidence in {path}" for path in written]

@@ -185,6 +185,27 @@ def _sealed(folder: Path, seller: str) -> Path:
     return folder / "rows" / f"{seller}.sealed"
 
 
+def has_opened_rows(folder: Path, seller: str) -> bool:
+    """Whether the order's folder holds rows that ``seller`` opened."""
+    return _sealed(folder, seller).exists()
+
+
+def opened_rows(folder: Path, state: OrderState, entry: Submission) -> tuple[int, list[OpenedRow]]:
+    """The number of records a seller committed to, and the rows it opened, from the order's folder.
+
+    Raises:
+        WireError: they are not what it had to open.
+    """
+    secret, box_key = own_draw_secret(folder, state), (folder / "box_key.bin").read_bytes()
+    with _sealed(folder, entry.seller).open("rb") as file:
+        return decode_opening(
+            open_stream(file, box_key, OPENED_ROWS.context(state.order_id, entry.seller)),
+            entry.data_root,
+            lambda count: drawn_rows(secret, state.submissions_hash, entry.seller, count, state.terms.spotCheckRows),
+            lambda count, pads: records_commitment(state.order_id, entry.seller, count, pads) == entry.pad_hash,
+        )
+
+
 def _fetch(
     market: Market, folder: Path, state: OrderState, submissions: Sequence[Submission]
 ) -> tuple[dict[str, str], dict[str, str]]:
@@ -222,7 +243,6 @@ class _Check:
         self._market, self._home, self._folder = market, home, folder
         self._state, self._told, self._compute = state, told, compute
         self._secret = own_draw_secret(folder, state)
-        self._box_key = (self._folder / "box_key.bin").read_bytes()
         self._dimension = int(read_state(folder / "order.json")["dimension"])
         self._seen = SeenTexts()
         self._passed: dict[str, int] = {}  # rows by seller
@@ -239,7 +259,7 @@ class _Check:
         if missing is not None:
             return Verdict(entry.seller, "not opened", records, reasons=(missing,))
         try:
-            records, opened = self._opened(entry)
+            records, opened = opened_rows(self._folder, self._state, entry)
         except WireError as error:
             return Verdict(entry.seller, "failed", records, reasons=(str(error),))
         rows = [(row.index, _parsed(row.record)) for row in opened]
@@ -268,18 +288,6 @@ class _Check:
         if (misfit := length_misfit(told.rows, self._dimension)) > 1:
             reasons.append(f"check values of a record that is {misfit**0.5:.1f} times as long as clipping allows")
         return reasons
-
-    def _opened(self, entry: Submission) -> tuple[int, list[OpenedRow]]:
-        """The number of records committed to, and the opened rows."""
-        rows_asked, link = self._state.terms.spotCheckRows, self._state.submissions_hash
-        order = self._state.order_id
-        with _sealed(self._folder, entry.seller).open("rb") as file:
-            return decode_opening(
-                open_stream(file, self._box_key, OPENED_ROWS.context(order, entry.seller)),
-                entry.data_root,
-                lambda count: drawn_rows(self._secret, link, entry.seller, count, rows_asked),
-                lambda count, pads: records_commitment(order, entry.seller, count, pads) == entry.pad_hash,
-            )
 
     def _unusable(self, index: int, record: Record | WireError) -> str:
         """Why a row is no record for the order's model; "" if it is one."""
