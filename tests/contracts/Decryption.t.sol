@@ -117,6 +117,7 @@ contract DecryptionTest is Test {
             setCell(c1, i, Q0);
             assertEq(this.decrypt(c1, 0, key, false), INVALID);
             assertEq(this.phase(c1, 0, key, i), type(uint256).max);
+            assertEq(this.phase(c1, 0, key, i == 0 ? N - 1 : i - 1), type(uint256).max);
             setCell(c1, i, type(uint56).max);
             assertEq(this.decrypt(c1, 0, key, false), INVALID);
             // From index i on the cell is one of those that do not wrap around, below it of those that do.

@@ -174,9 +174,15 @@ contract OpenTest is EscrowTest {
         expectOutOfRange(terms, "deposit", depositOf(terms), 1, type(uint128).max);
     }
 
+    function test_ABondOfLessThanTwoChallengeBondsIsNamedAlsoWhereThatIsMoreThan128Bits() public {
+        IInfluenceEscrow.Terms memory terms = defaultTerms();
+        terms.challengeBond = type(uint128).max;
+        expectOutOfRange(terms, "bond", terms.bond, 2 * uint256(type(uint128).max), type(uint128).max);
+    }
+
     function test_WindowsHaveMinimaAndMaxima() public {
-        for (uint256 chain = 0; chain < 2; ++chain) {
-            vm.chainId(chain == 0 ? 31337 : 1);
+        for (uint256 chain = 0; chain < 3; ++chain) {
+            vm.chainId([uint256(31337), 1, 31338][chain]);
             (uint32 submit, uint32 attest, uint32 reveal, uint32 challenge, uint32 claim) = escrow.minimumWindows();
             uint32[5] memory minima = [submit, attest, reveal, challenge, claim];
             for (uint256 i = 0; i < 5; ++i) {

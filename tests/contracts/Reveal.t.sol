@@ -18,6 +18,7 @@ contract RevealTest is EscrowTest {
         IInfluenceEscrow.SubmissionView memory seen = escrow.submissionOf(id, sellerOf(0));
         assertTrue(seen.revealed);
         assertEq(seen.records, 100);
+        assertEq(seen.pad, opening.pad);
         assertEq(seen.value, 12_345);
         assertEq(seen.weight, 1_234_500);
         seen = escrow.submissionOf(id, sellerOf(1));
