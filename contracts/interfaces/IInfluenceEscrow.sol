@@ -87,7 +87,7 @@ interface IInfluenceEscrow {
     /// @param keyHash Hash of the packed secret key.
     /// @param boxKey Buyer's X25519 public key.
     /// @param projectionSeed Seed of the gradient projections.
-    /// @param spotCheckHash Keccak-256 of the check seed, which is the Keccak-256 of the draw secret: sellers answer the
+    /// @param spotCheckHash Keccak-256 of the check seed, which is Keccak-256 of the draw secret: sellers answer the
     /// seed's check directions before the secret draws the rows to open.
     /// @param tagKeyHash Hash of the secret that tags are made with; 0 means an order without tags.
     /// @param sellersRoot Root of the allow-list (OpenZeppelin standard Merkle tree of addresses); 0 means everybody.
