@@ -29,6 +29,20 @@ contract RevealTest is EscrowTest {
         assertEq(escrow.orderOf(id).feesOwed, 2);
     }
 
+    /// @dev Without tags a second pad belongs to the opening and to nothing else.
+    function test_WithoutTagsASecondPadIsOpenedAsCommittedAndChangesNoValue() public {
+        bytes32 id = openDefault();
+        Opening memory opening = openingOf(sellerOf(0));
+        bytes32 sealedPads = keccak256(abi.encode(opening.pad, uint64(7), opening.salt));
+        bytes32 padHash = keccak256(abi.encode(id, sellerOf(0), opening.records, sealedPads));
+        vm.prank(sellerOf(0));
+        escrow.submit(id, keccak256("reply"), padHash, keccak256("data"), new bytes32[](0));
+        vm.warp(escrow.orderOf(id).submitUntil);
+        attestValues(id, list(12_345));
+        escrow.reveal(id, sellerOf(0), opening.pad, 7, opening.records, opening.salt);
+        assertEq(escrow.submissionOf(id, sellerOf(0)).value, 12_345);
+    }
+
     function test_ExtremeValuesAreCentred() public {
         int256 half = int256(uint256(T / 2));
         bytes32 id = openAttested(list(half, -half, half + 1));
