@@ -15,12 +15,13 @@ import numpy as np
 import pytest
 from naive import N, q0, random_gradient
 
+from tip_exchange.check_values import CHECKS
 from tip_exchange.encryption import scoring
 from tip_exchange.encryption.packing import Coefficients, inner_product
 from tip_exchange.encryption.parameters import WIDE, QueryKind
 from tip_exchange.encryption.query import SecretKey, encrypted_query
 from tip_exchange.encryption.scoring import new_pad, value_data_set
-from tip_exchange.encryption.tags import CHECKS, OpenedReply, TagKey, check_values, check_vectors, open_reply
+from tip_exchange.encryption.tags import OpenedReply, TagKey, check_values, check_vectors, open_reply
 from tip_exchange.encryption.wire import Query, Reply, decode_query, decode_reply, encode_reply
 from tip_exchange.settlement import T, opened_value
 from tip_exchange.types import INVALID, MAX_SELLERS, MAX_TAGGED_SELLERS

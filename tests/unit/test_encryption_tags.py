@@ -16,12 +16,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from vectors import unit
 
+from tip_exchange.check_values import CHECKS
 from tip_exchange.encryption.decryption import decrypt, phases
 from tip_exchange.encryption.packing import Coefficients, fixed_point, inner_product, query_polynomial, stretches
 from tip_exchange.encryption.parameters import ERROR_BOUND, WIDE, QueryKind, noise_budget
 from tip_exchange.encryption.query import SecretKey, encrypted_query
 from tip_exchange.encryption.scoring import new_pad, value_data_set
-from tip_exchange.encryption.tags import CHECKS, OpenedReply, TagKey, check_values, check_vectors, open_reply
+from tip_exchange.encryption.tags import OpenedReply, TagKey, check_values, check_vectors, open_reply
 from tip_exchange.encryption.wire import Query, decode_query, encode_reply, query_bytes, reply_bytes
 from tip_exchange.settlement import T, centred
 from tip_exchange.types import INVALID

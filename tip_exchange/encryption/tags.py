@@ -24,6 +24,7 @@ from math import isqrt
 
 import numpy as np
 
+from tip_exchange.check_values import CHECKS
 from tip_exchange.encryption.decryption import decrypt, decrypt_results
 from tip_exchange.encryption.keys import TernaryKey
 from tip_exchange.encryption.packing import Coefficients, inner_product, stretches
@@ -32,9 +33,6 @@ from tip_exchange.encryption.wire import decode_reply
 from tip_exchange.errors import WireError
 from tip_exchange.settlement import T
 from tip_exchange.settlement import tag_key as alpha_of
-
-CHECKS = 6
-"""Check vectors of a tagged order."""
 
 SECRET_BYTES = 32
 
