@@ -88,6 +88,7 @@ class Bench:
             answerFee=ETHER // 1000,
             challengeBond=ETHER // 10,
             clipNorm=ETHER,
+            valueFloor=0,
             valueCap=2**34,
             recordsCap=1000,
             minRecords=5,

@@ -61,7 +61,8 @@ contract InfluenceEscrow is IInfluenceEscrow, EIP712 {
         order.challengeWindow = terms.challengeWindow;
         order.claimWindow = terms.claimWindow;
         order.parameterSet = terms.parameterSet;
-        order.valueCap = terms.valueCap;
+        order.valueFloor = uint40(terms.valueFloor); // below valueCap, at most 2^34
+        order.valueCap = uint40(terms.valueCap);
         order.recordsCap = terms.recordsCap;
         order.minRecords = terms.minRecords;
         order.token = terms.token;

@@ -30,6 +30,7 @@ def make_terms(buyer: str, **changes: Any) -> Terms:
         answerFee=ETHER // 1000,
         challengeBond=ETHER // 100,
         clipNorm=ETHER,
+        valueFloor=0,
         valueCap=2**34,
         recordsCap=1000,
         minRecords=5,

@@ -48,6 +48,9 @@ DEVIATIONS = 5
 """How many τ one check value of one row may be off: the difference of two gradients is fixed before w is known, so that
 its inner product with w is nearly normal, with a deviation of 1/√d of its norm."""
 
+TYPICAL = 2.313
+"""Median of √χ² with six degrees of freedom: √d times the length of six check values of a vector of norm 1."""
+
 _DITHERS = b"tip_exchange dithers 1"
 _HEADER = struct.Struct(">4sBI32s")
 _MAGIC = b"TIPC"
@@ -136,6 +139,16 @@ def length_misfit(rows: NDArray[np.int16], dimension: int) -> float:
     sure = np.maximum(np.abs(rows.astype(np.int64)) - 1, 0)
     longest = int(np.max(np.einsum("nj,nj->n", sure, sure)))
     return dimension * longest * step(len(rows), dimension) ** 2 / _chi_square(CHANCE / len(rows))
+
+
+def longest_lie(records: int) -> float:
+    """Norm of what a false claim about one of so many rows hides in their sum, over the clip norm.
+
+    A claim passes :func:`length_misfit` with six values as long as those of a row of norm 1 are with ``CHANCE / n``,
+    and a step each for dithers; what it has to explain was chosen before the directions were known, so that six values
+    of a vector of norm 1 have their median length. It adds as much to n times the value, if it points along the query.
+    """
+    return (sqrt(_chi_square(CHANCE / records)) + sqrt(CHECKS) * step(records, 1)) / TYPICAL
 
 
 def rows_fit(

@@ -26,8 +26,8 @@ from tip_exchange.errors import IntegrityError
 from tip_exchange.types import Terms
 
 TERMS_TYPE = (
-    "(address,address,address,uint128,uint128,uint128,uint128,uint128,uint64,uint32,uint32,uint32,uint32,uint32,uint32,"
-    "uint32,uint32,uint16,uint8,bytes32,bytes32,bytes32,bytes32,bytes32,bytes32,bytes32,bytes32,bytes32)"
+    "(address,address,address,uint128,uint128,uint128,uint128,uint128,uint64,uint64,uint32,uint32,uint32,uint32,uint32,"
+    "uint32,uint32,uint32,uint16,uint8,bytes32,bytes32,bytes32,bytes32,bytes32,bytes32,bytes32,bytes32,bytes32)"
 )
 """Solidity type of ``Terms``, for ABI encoding."""
 

@@ -54,14 +54,14 @@ def tag_holds(attested: int, tag: int, pad: int, tag_pad: int, key: int) -> bool
     return not key or attested >= T or tag == tag_of(attested, pad, tag_pad, key)
 
 
-def weight(value: int, records: int, *, value_cap: int, records_cap: int, min_records: int) -> int:
-    """What a seller's share is proportional to: the capped positive value times the capped number of records.
+def weight(value: int, records: int, *, value_floor: int, value_cap: int, records_cap: int, min_records: int) -> int:
+    """What a seller's share is proportional to: the capped value above the floor times the capped number of records.
 
     A seller below ``min_records`` (a probe) has weight 0.
     """
     if records < min_records:
         return 0
-    return min(max(0, value), value_cap) * min(records, records_cap)
+    return max(0, min(value, value_cap) - value_floor) * min(records, records_cap)
 
 
 def payout(budget: int, weight: int, total_weight: int) -> int:

@@ -34,6 +34,9 @@ MAX_SELLERS = 128
 MAX_TAGGED_SELLERS = 80
 """Likewise with tags, which tell as much again (docs/binding.md); buyers keep it, the contract only the one above."""
 
+MAX_SPOT_CHECK_ROWS = 1024
+"""Most records that a seller opens to the buyer before the attestation."""
+
 
 @dataclass(frozen=True, slots=True)
 class Terms:
@@ -47,6 +50,7 @@ class Terms:
     answerFee: int
     challengeBond: int
     clipNorm: int
+    valueFloor: int
     valueCap: int
     recordsCap: int
     minRecords: int

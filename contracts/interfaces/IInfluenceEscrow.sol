@@ -70,7 +70,9 @@ interface IInfluenceEscrow {
     /// @param answerFee Amount every valid reveal of at least `minRecords` records earns.
     /// @param challengeBond Amount a challenger has to post; the buyer's price for making its query public. Positive.
     /// @param clipNorm Clip norm of a record's gradient times 1e18.
-    /// @param valueCap Values above it count as it; at most 2^34.
+    /// @param valueFloor A value counts as far as it exceeds this, so that records worth less do not pay; 0 pays in
+    /// proportion to values.
+    /// @param valueCap Values above it count as it; above valueFloor, at most 2^34.
     /// @param recordsCap Records above it do not count.
     /// @param minRecords Reveals of fewer records weigh nothing and earn no answer fee (probes).
     /// @param submitWindow Length of Submitting, seconds.
@@ -100,6 +102,7 @@ interface IInfluenceEscrow {
         uint128 answerFee;
         uint128 challengeBond;
         uint128 clipNorm;
+        uint64 valueFloor;
         uint64 valueCap;
         uint32 recordsCap;
         uint32 minRecords;
@@ -152,6 +155,7 @@ interface IInfluenceEscrow {
         uint128 bond;
         uint128 answerFee;
         uint128 challengeBond;
+        uint64 valueFloor;
         uint64 valueCap;
         uint32 recordsCap;
         uint32 minRecords;
@@ -495,7 +499,7 @@ interface IInfluenceEscrow {
 
     /// @notice Opens a seller's pads and fixes its value and weight. Revealing (warm), stays there.
     /// @dev `value = attested - pad mod T`, centred in [-(T - 1) / 2, (T - 1) / 2], or 0 if INVALID, UNAVAILABLE or
-    /// never attested; `weight = min(max(0, value), valueCap) * min(records, recordsCap)`, 0 if records < minRecords.
+    /// never attested; `weight = max(0, min(value, valueCap) - valueFloor) * min(records, recordsCap)`, 0 if records < minRecords.
     /// With records >= minRecords the seller earns the answer fee, whatever the value. Anyone who knows the opening may
     /// send it. In an order with tags an attested number needs the tag `tagKey * (attested - pad) + tagPad mod T`; with
     /// another the entry cannot be revealed. Look before you send: a transaction that reverts shows the pads all the

@@ -63,7 +63,9 @@ library Attestations {
         returns (int64 value, uint256 weight)
     {
         value = Settlement.openedValue(padded, submission.pad);
-        weight = Settlement.weight(value, submission.records, order.valueCap, order.recordsCap, order.minRecords);
+        weight = Settlement.weight(
+            value, submission.records, order.valueFloor, order.valueCap, order.recordsCap, order.minRecords
+        );
         order.totalWeight = order.totalWeight - submission.weight + uint80(weight);
         submission.value = value;
         submission.weight = uint72(weight);

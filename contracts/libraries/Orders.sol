@@ -32,7 +32,8 @@ library Orders {
         Timeline.Dispute dispute;
         uint40 disputedAt;
         // slot 2
-        uint64 valueCap;
+        uint40 valueFloor;
+        uint40 valueCap;
         uint32 recordsCap;
         uint32 minRecords;
         uint80 totalWeight; // at most 128 * 2^34 * 2^32
@@ -214,6 +215,7 @@ library Orders {
         seen.bond = order.bond;
         seen.answerFee = order.answerFee;
         seen.challengeBond = order.challengeBond;
+        seen.valueFloor = order.valueFloor;
         seen.valueCap = order.valueCap;
         seen.recordsCap = order.recordsCap;
         seen.minRecords = order.minRecords;

@@ -32,17 +32,21 @@ library Settlement {
         return uint64((uint256(key) * (attested + T - pad) + tagPad) % T);
     }
 
-    /// @notice `min(max(0, value), valueCap) * min(records, recordsCap)`; 0 if records < minRecords.
+    /// @notice `max(0, min(value, valueCap) - valueFloor) * min(records, recordsCap)`; 0 if records < minRecords.
+    /// @dev Needs valueFloor <= valueCap.
     /// @return At most 2^34 * 2^32 for a valueCap that `open` accepts.
-    function weight(int64 value, uint32 records, uint64 valueCap, uint32 recordsCap, uint32 minRecords)
-        internal
-        pure
-        returns (uint256)
-    {
-        if (value <= 0 || records < minRecords) return 0;
+    function weight(
+        int64 value,
+        uint32 records,
+        uint64 valueFloor,
+        uint64 valueCap,
+        uint32 recordsCap,
+        uint32 minRecords
+    ) internal pure returns (uint256) {
+        if (value <= 0 || uint64(value) <= valueFloor || records < minRecords) return 0;
         uint256 cappedValue = uint64(value) < valueCap ? uint64(value) : valueCap;
         uint256 cappedRecords = records < recordsCap ? records : recordsCap;
-        return cappedValue * cappedRecords;
+        return (cappedValue - valueFloor) * cappedRecords;
     }
 
     /// @notice `budget * weight / totalWeight`, rounded down, so that payouts never exceed the budget; 0 if totalWeight

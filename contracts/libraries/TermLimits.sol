@@ -30,7 +30,7 @@ library TermLimits {
         _checkRange("maxSellers", terms.maxSellers, 1, MAX_SELLERS);
         _checkRange("minRecords", terms.minRecords, 1, type(uint32).max);
         _checkRange("recordsCap", terms.recordsCap, terms.minRecords, type(uint32).max);
-        _checkRange("valueCap", terms.valueCap, 1, MAX_VALUE_CAP);
+        _checkRange("valueCap", terms.valueCap, uint256(terms.valueFloor) + 1, MAX_VALUE_CAP);
         _checkRange("spotCheckRows", terms.spotCheckRows, 0, MAX_SPOT_CHECK_ROWS);
         _checkRange("challengeBond", terms.challengeBond, 1, type(uint128).max);
         // Half the bond rewards whoever proves a false attestation: no less than what a challenger risks for it, and

@@ -44,6 +44,10 @@ def report(result: dict[str, Any]) -> None:
                 f"{row['lies']:.1%}",
             )
         out.print(table)
+        unpaid = found["honest_unpaid"]
+        out.print(
+            f"honest sellers worth less than the floor: {unpaid['sellers']:.1%}, with {unpaid['weight']:.1%} of all worth"
+        )
         count, of, low, high = found["honest_turned_away"]
         out.print(f"honest sellers turned away in these orders: {count} of {of} \\[{low:.3%}, {high:.3%}]")
     same = result["encrypted"]
@@ -85,8 +89,10 @@ def plot(result: dict[str, Any]) -> Figure:
     places = np.arange(len(cheats))
     columns = [("before", [row["before"] for row in cheats])]
     columns += [(f"{found['opened']} rows", [row["checked"] for row in found["cheats"]]) for found in result["incomes"]]
-    for shift, (label, rows) in zip(np.linspace(-0.27, 0.27, len(columns)), columns, strict=True):
-        left.barh(places + shift, [row["same_records"][0] for row in rows], 0.54 / len(columns), label=label)
+    last = result["incomes"][-1]
+    columns += [(f"{last['opened']} rows, floor and caps", [row["capped"] for row in last["cheats"]])]
+    for shift, (label, rows) in zip(np.linspace(-0.3, 0.3, len(columns)), columns, strict=True):
+        left.barh(places + shift, [row["same_records"][0] for row in rows], 0.6 / len(columns), label=label)
     left.set_yticks(places, [row["name"] for row in cheats])
     left.invert_yaxis()
     left.axvline(1, color="black", linewidth=0.8)

@@ -23,19 +23,18 @@ from tip_exchange.check_values import (
     CHECKS,
     DEVIATIONS,
     ROW_TOLERANCE,
+    TYPICAL,
     CheckValues,
     bias_misfit,
     dithered,
     length_misfit,
+    longest_lie,
     step,
     sum_misfit,
 )
 
 LIFT = 0.75
 """Part of the bias allowed that is used: more is found too often by the dithers of the rows drawn."""
-
-TYPICAL = 2.313
-"""Median of √χ² with six degrees of freedom: √d times the length of six check values of a vector of norm 1."""
 
 _CLOSE = 1 - 1e-6
 _ABSENT = 1e9
@@ -82,11 +81,6 @@ def longest(records: int, dimension: int) -> float:
     return sqrt(CHECKS / length_misfit(rows, dimension))
 
 
-def longest_vector(records: int, dimension: int) -> float:
-    """Length of a vector that a lie about one row hides in the sum of the rows, in a typical direction."""
-    return (longest(records, dimension) + sqrt(CHECKS)) * step(records, dimension) * sqrt(dimension) / TYPICAL
-
-
 def lift(rows: Rows, opened: int) -> float:
     """Most that rows may be off in the mean, in the norm of six check values, when so many are opened."""
     k, size = min(opened, len(rows.norms)), sqrt(float(np.mean(rows.norms**2)))
@@ -106,7 +100,7 @@ def hidden(rows: Rows, opened: int, share: float, scale: int) -> float:
     """
     n, d = len(rows.norms), rows.dimension
     free = (slack(n, d, scale) + LIFT * lift(rows, opened)) * sqrt(d) / TYPICAL
-    return share * longest_vector(n, d) + free
+    return share * longest_lie(n) + free
 
 
 def best(rows: Rows, vector: tuple[int, ...], opened: int, scale: int) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:

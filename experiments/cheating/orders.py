@@ -28,12 +28,13 @@ BUDGET = 10**19
 class Caps:
     """The order's limits, units as in :class:`~tip_exchange.types.Terms`."""
 
+    value_floor: int
     value_cap: int
     records_cap: int
     min_records: int
 
 
-NO_CAPS = Caps(WIDE.S**2, 2**32 - 1, 1)
+NO_CAPS = Caps(0, WIDE.S**2, 2**32 - 1, 1)
 """What an order has to allow at most: every honest value is S² or less."""
 
 
@@ -190,6 +191,7 @@ class Order:
         return weight(
             centred(submission.value),
             len(submission.rows),
+            value_floor=caps.value_floor,
             value_cap=caps.value_cap,
             records_cap=caps.records_cap,
             min_records=caps.min_records,

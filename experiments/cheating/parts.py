@@ -20,7 +20,7 @@ SIZES: dict[bool, dict[str, Any]] = {
     False: {
         "orders": 200,
         "encrypted": 5,
-        "opened": [20, 60],
+        "opened": [20, 54],
         "most": 120,
         "lying_orders": 60,
         "lying_most": 480,

@@ -67,7 +67,7 @@ class Cheat:
     Attributes:
         name: for tables.
         submit: (order, the cheat's records, another seller's submission) to what is handed in, one or several sellers.
-        exception: why the checks leave it a gain; "" if they leave none.
+        exception: why tags and opened rows alone may leave it a gain; "" if they leave none.
     """
 
     name: str
@@ -125,10 +125,11 @@ def lying(
     return submit
 
 
-def buried(share: float) -> Callable[[Order, NDArray[np.intp], Submission], list[Submission]]:
+def buried(share: float, lies: float = 1.0) -> Callable[[Order, NDArray[np.intp], Submission], list[Submission]]:
     """Junk texts beside its records, ``share`` of all, honestly evaluated, and lies in as many rows as pay best.
 
-    Of many rows f are lies that k opened ones miss with (1 − f)ᵏ, and f·(1 − f)ᵏ is largest at 1/(k + 1).
+    Of many rows f are lies that k opened ones miss with (1 − f)ᵏ, and f·(1 − f)ᵏ is largest at 1/(k + 1); ``lies``
+    times that is more where a floor is to be reached, and none is honest.
     """
 
     def submit(order: Order, places: NDArray[np.intp], other: Submission) -> list[Submission]:
@@ -137,7 +138,9 @@ def buried(share: float) -> Callable[[Order, NDArray[np.intp], Submission], list
         own, junk = mean(order.pool, places), mean(order.pool, extra, "junk")
         rows = [*_rows(places), *(Row(place, "junk") for place in extra.tolist())]
         together = (len(places) * own + count * junk) / len(rows)
-        return [_more(order, rows, together, own, 1 / (order.opened + 1))]
+        if not lies:
+            return [order.evaluate(together, rows, order.known(rows))]
+        return [_more(order, rows, together, own, lies / (order.opened + 1))]
 
     return submit
 
@@ -213,8 +216,7 @@ SHARES = (0.01, 0.02, 0.05, 0.1, 0.2)
 SOUGHT = "flipped to what is sought"
 
 TOLERANCE = "what dithers and machines may explain is claimed in full"
-DILUTION = "lies among rows that cost nothing"
-COPIES = "copies of which no two were opened"
+DILUTION = "lies among rows that cost nothing without a floor"
 LOTS = "max(0, ·) of several lots"
 
 CHEATS = (
@@ -230,11 +232,11 @@ CHEATS = (
     Cheat("every claim stretched half as far as tolerated", lying(0.0, part=0.5), TOLERANCE),
     Cheat("every claim stretched as far as tolerated", lying(0.0), TOLERANCE),
     Cheat("same, towards what is sought", lying(0.0, SOUGHT), TOLERANCE),
-    *(Cheat(f"lies about {share:.0%} of its rows", lying(share), TOLERANCE) for share in SHARES),
-    *(Cheat(f"same {share:.0%}, towards what is sought", lying(share, SOUGHT), TOLERANCE) for share in SHARES),
-    Cheat("duplicated twice", duplicated(2), COPIES),
-    Cheat("duplicated five times", duplicated(5), COPIES),
-    Cheat("with another's records", _copied_records, COPIES),
+    *(Cheat(f"lies about {share:.0%} of its rows", lying(share)) for share in SHARES),
+    *(Cheat(f"same {share:.0%}, towards what is sought", lying(share, SOUGHT)) for share in SHARES),
+    Cheat("duplicated twice", duplicated(2)),
+    Cheat("duplicated five times", duplicated(5)),
+    Cheat("with another's records", _copied_records),
     Cheat("labels flipped", relabelled("flipped")),
     Cheat("labels flipped to what is sought", relabelled(SOUGHT), "plausible wrong labels"),
     Cheat("words shuffled, labels kept", relabelled("shuffled"), "labels teach the model without their texts"),
@@ -245,6 +247,9 @@ CHEATS = (
     Cheat("nine in ten rows junk", padded(0.9, "junk"), DILUTION),
     Cheat("half of the rows junk, evaluated, and lies", buried(0.5), DILUTION),
     Cheat("nine in ten rows junk, evaluated, and lies", buried(0.9), DILUTION),
+    Cheat("same, twice as many lies", buried(0.9, 2.0), DILUTION),
+    Cheat("same, three times as many lies", buried(0.9, 3.0), DILUTION),
+    Cheat("nine in ten rows junk, evaluated", buried(0.9, 0.0), DILUTION),
     Cheat("half of the rows words shuffled", padded(0.5, "shuffled"), DILUTION),
     Cheat("cut in 4 lots", cut(4, by_label=False), LOTS),
     Cheat("cut in 4 lots by label", cut(4, by_label=True), LOTS),

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import beta
 
-from experiments.cheating import claims
 from experiments.cheating.data import Pool
 from experiments.cheating.orders import NO_CAPS, Caps, Order, Submission, paid
 from experiments.cheating.sellers import CHEATS, SHARES, SOUGHT, distinct, draw_sellers, honest, lying, mean
+from tip_exchange.check_values import longest_lie
 from tip_exchange.encryption.parameters import WIDE
 from tip_exchange.influence.caps import propose_caps
 
@@ -30,7 +30,8 @@ DRAWS = 10
 def caps_of(pool: Pool) -> tuple[Caps, dict[str, str]]:
     """The caps ``tip buyer caps`` proposes on the demo's data, and its reasons."""
     proposed = propose_caps(pool.held_out, pool.trained_on, WIDE.S**2)
-    return Caps(**proposed.as_options()), proposed.reasons
+    limits = Caps(proposed.value_floor, proposed.value_cap, proposed.records_cap, proposed.min_records)
+    return limits, proposed.reasons
 
 
 def incomes(pool: Pool, orders: int, opened: int, most: int, seed: int) -> dict[str, Any]:
@@ -48,6 +49,7 @@ def incomes(pool: Pool, orders: int, opened: int, most: int, seed: int) -> dict[
     turned: dict[str, int] = dict.fromkeys(earned, 0)
     lies: dict[str, float] = dict.fromkeys(earned, 0.0)
     honest_turned = honest_sellers = 0
+    honest_weights: list[tuple[int, int]] = []
     for number in range(orders):
         dice = np.random.default_rng([seed, number])
         order = Order(pool, dice, opened)
@@ -59,6 +61,7 @@ def incomes(pool: Pool, orders: int, opened: int, most: int, seed: int) -> dict[
         own_away = order.turned_away([own], set(seen))
         honest_turned += sum(away) + sum(own_away)
         honest_sellers += len(others) + 1
+        honest_weights += [(order.weight(each, NO_CAPS), order.weight(each, caps)) for each in (*others, own)]
         for cheat in CHEATS:
             handed = list(cheat.submit(order, places, others[0]))
             gone = order.turned_away(handed, set(seen))
@@ -78,6 +81,10 @@ def incomes(pool: Pool, orders: int, opened: int, most: int, seed: int) -> dict[
         "opened": opened,
         "caps": asdict(caps),
         "reasons": reasons,
+        "honest_unpaid": {
+            "sellers": sum(not capped for _, capped in honest_weights) / len(honest_weights),
+            "weight": sum(free for free, capped in honest_weights if not capped) / sum(w for w, _ in honest_weights),
+        },
         "honest_turned_away": [honest_turned, honest_sellers, *interval(honest_turned, honest_sellers)],
         "cheats": [
             {
@@ -158,7 +165,7 @@ def leverage(pool: Pool, orders: int, most: int, seed: int) -> dict[str, Any]:
         (places,) = draw_sellers(pool, 1, most, dice)
         own = mean(pool, places)
         value = float(pool.direction @ own)
-        length = claims.longest_vector(len(places), own.size)
+        length = longest_lie(len(places))
         norms.append(float(np.linalg.norm(own)))
         longest.append(length)
         true += len(places) * max(0.0, value)

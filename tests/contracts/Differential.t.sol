@@ -47,6 +47,7 @@ contract DifferentialTest is EscrowTest {
     function test_WeightsEqualTheReference() public view {
         int256[] memory values = vm.parseJsonIntArray(json, ".weights.value");
         uint256[] memory records = uints(".weights.records");
+        uint256[] memory valueFloors = uints(".weights.valueFloor");
         uint256[] memory valueCaps = uints(".weights.valueCap");
         uint256[] memory recordsCaps = uints(".weights.recordsCap");
         uint256[] memory minima = uints(".weights.minRecords");
@@ -54,7 +55,12 @@ contract DifferentialTest is EscrowTest {
         assertGt(weights.length, 100);
         for (uint256 i = 0; i < weights.length; ++i) {
             uint256 weight = Settlement.weight(
-                int64(values[i]), uint32(records[i]), uint64(valueCaps[i]), uint32(recordsCaps[i]), uint32(minima[i])
+                int64(values[i]),
+                uint32(records[i]),
+                uint64(valueFloors[i]),
+                uint64(valueCaps[i]),
+                uint32(recordsCaps[i]),
+                uint32(minima[i])
             );
             assertEq(weight, weights[i]);
         }
@@ -82,6 +88,7 @@ contract DifferentialTest is EscrowTest {
     function settle(uint256 number) private {
         IInfluenceEscrow.Terms memory terms = defaultTerms();
         terms.budget = uint128(vm.parseJsonUint(json, key(number, "budget")));
+        terms.valueFloor = uint64(vm.parseJsonUint(json, key(number, "valueFloor")));
         terms.valueCap = uint64(vm.parseJsonUint(json, key(number, "valueCap")));
         terms.minRecords = uint32(vm.parseJsonUint(json, key(number, "minRecords")));
         terms.recordsCap = uint32(vm.parseJsonUint(json, key(number, "recordsCap")));

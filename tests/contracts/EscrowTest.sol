@@ -49,6 +49,7 @@ abstract contract EscrowTest is Test {
         terms.answerFee = 1 ether;
         terms.challengeBond = 2 ether;
         terms.clipNorm = 1e18;
+        terms.valueFloor = 0;
         terms.valueCap = 2 ** 30;
         terms.recordsCap = 1000;
         terms.minRecords = 10;

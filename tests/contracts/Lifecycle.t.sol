@@ -152,9 +152,9 @@ contract LifecycleTest is EscrowTest {
         uint256 records = plan.openings[i].records;
         if (records < terms.minRecords) return 0;
         uint256 value = uint256(plan.values[i]);
-        return
-            (value > terms.valueCap ? terms.valueCap : value)
-                * (records > terms.recordsCap ? terms.recordsCap : records);
+        if (value > terms.valueCap) value = terms.valueCap;
+        if (value <= terms.valueFloor) return 0;
+        return (value - terms.valueFloor) * (records > terms.recordsCap ? terms.recordsCap : records);
     }
 
     function totalWeightOf(IInfluenceEscrow.Terms memory terms, Plan memory plan) private pure returns (uint256 sum) {
@@ -185,6 +185,7 @@ contract LifecycleTest is EscrowTest {
         terms.bond = 2 * terms.challengeBond + uint128(pick(2) * pick(1000 ether));
         terms.answerFee = uint128(pick(2) * pick(10 ether));
         terms.valueCap = uint64(1 + pick(2 ** (1 + pick(34))));
+        terms.valueFloor = uint64(pick(2) * pick(terms.valueCap));
         terms.minRecords = uint32(1 + pick(20));
         terms.recordsCap = terms.minRecords + uint32(pick(1000));
         terms.maxSellers = uint16(SELLERS + pick(10));

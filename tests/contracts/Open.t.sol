@@ -28,6 +28,7 @@ contract OpenTest is EscrowTest {
         assertEq(order.bond, 10 ether);
         assertEq(order.answerFee, 1 ether);
         assertEq(order.challengeBond, 2 ether);
+        assertEq(order.valueFloor, 0);
         assertEq(order.valueCap, 2 ** 30);
         assertEq(order.recordsCap, 1000);
         assertEq(order.minRecords, 10);
@@ -166,6 +167,19 @@ contract OpenTest is EscrowTest {
         expectOutOfRange(terms, "valueCap", 2 ** 34 + 1, 1, 2 ** 34);
         terms.valueCap = 2 ** 34;
         openWith(terms);
+    }
+
+    function test_TheFloorIsBelowTheCap() public {
+        IInfluenceEscrow.Terms memory terms = defaultTerms();
+        terms.valueFloor = terms.valueCap;
+        expectOutOfRange(terms, "valueCap", terms.valueCap, terms.valueCap + 1, 2 ** 34);
+        terms.valueFloor = type(uint64).max;
+        expectOutOfRange(terms, "valueCap", terms.valueCap, 2 ** 64, 2 ** 34);
+        terms.valueFloor = 2 ** 34 - 1;
+        terms.valueCap = 2 ** 34;
+        bytes32 id = openWith(terms);
+        assertEq(escrow.orderOf(id).valueFloor, 2 ** 34 - 1);
+        assertEq(escrow.orderOf(id).valueCap, 2 ** 34);
     }
 
     function test_DepositFitsIts128Bits() public {

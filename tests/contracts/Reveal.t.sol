@@ -55,6 +55,17 @@ contract RevealTest is EscrowTest {
         assertEq(escrow.submissionOf(id, sellerOf(0)).weight, 2 ** 30 * 100, "valueCap");
     }
 
+    function test_OnlyWhatExceedsTheFloorWeighs() public {
+        IInfluenceEscrow.Terms memory terms = defaultTerms();
+        terms.valueFloor = 7;
+        bytes32 id = openToRevealed(terms, list(7, 10, int256(uint256(terms.valueCap)) + 1));
+        assertEq(escrow.submissionOf(id, sellerOf(0)).value, 7, "the value itself is as decrypted");
+        assertEq(escrow.submissionOf(id, sellerOf(0)).weight, 0);
+        assertEq(escrow.submissionOf(id, sellerOf(1)).weight, 3 * 100);
+        assertEq(escrow.submissionOf(id, sellerOf(2)).weight, (terms.valueCap - 7) * 100);
+        assertEq(escrow.orderOf(id).feesOwed, 3, "at the floor the answer fee is earned all the same");
+    }
+
     function test_RecordsAreCapped() public {
         Opening memory opening = Opening(0, type(uint32).max, 0);
         bytes32 id = openDefault();

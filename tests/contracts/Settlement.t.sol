@@ -40,20 +40,23 @@ contract SettlementTest is Test {
 
     /// forge-config: default.fuzz.runs = 10000
     /// forge-config: deep.fuzz.runs = 100000
-    function testFuzz_WeightsGrowWithValueAndRecordsUpToTheirCaps(
+    function testFuzz_WeightsGrowWithValueAndRecordsFromTheFloorUpToTheirCaps(
         int64 value,
         uint32 records,
+        uint64 valueFloor,
         uint64 valueCap,
         uint32 recordsCap,
         uint32 minRecords
     ) public pure {
         valueCap = uint64(bound(valueCap, 1, 2 ** 34));
+        valueFloor = uint64(bound(valueFloor, 0, valueCap - 1));
         value = int64(bound(value, -T / 2, T / 2 - 1));
         records = uint32(bound(records, 0, type(uint32).max - 1));
-        uint256 weight = Settlement.weight(value, records, valueCap, recordsCap, minRecords);
-        assertLe(weight, uint256(valueCap) * recordsCap);
-        assertLe(weight, Settlement.weight(value + 1, records, valueCap, recordsCap, minRecords));
-        assertLe(weight, Settlement.weight(value, records + 1, valueCap, recordsCap, minRecords));
-        if (value <= 0 || records < minRecords) assertEq(weight, 0);
+        uint256 weight = Settlement.weight(value, records, valueFloor, valueCap, recordsCap, minRecords);
+        assertLe(weight, uint256(valueCap - valueFloor) * recordsCap);
+        assertLe(weight, Settlement.weight(value + 1, records, valueFloor, valueCap, recordsCap, minRecords));
+        assertLe(weight, Settlement.weight(value, records + 1, valueFloor, valueCap, recordsCap, minRecords));
+        bool counts = value > int64(valueFloor) && records >= minRecords && records != 0 && recordsCap != 0;
+        assertEq(weight != 0, counts);
     }
 }

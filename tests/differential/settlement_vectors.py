@@ -57,16 +57,42 @@ def tag_rows(rng: random.Random) -> list[dict[str, int]]:
 def weight_rows(rng: random.Random) -> list[dict[str, int]]:
     """Values and record counts at, below and above their bounds: value, records, caps → weight."""
     rows = []
-    for value_cap, minimum, cap in [(1, 1, 1), (VALUE_CAP, 1, RECORDS), (2**30, 10, 1000), (12345, 50, 50)]:
-        values = [-(T // 2), -1, 0, 1, value_cap - 1, value_cap, value_cap + 1, T // 2, rng.randrange(1, T // 2)]
+    bounds = [
+        (0, 1, 1, 1),
+        (0, VALUE_CAP, 1, RECORDS),
+        (VALUE_CAP - 1, VALUE_CAP, 1, RECORDS),
+        (2**20, 2**30, 10, 1000),
+    ]
+    for value_floor, value_cap, minimum, cap in [*bounds, (12345, 12346, 50, 50), (1, 12345, 50, 50)]:
+        values = [
+            -(T // 2),
+            -1,
+            0,
+            1,
+            value_floor - 1,
+            value_floor,
+            value_floor + 1,
+            value_cap - 1,
+            value_cap,
+            value_cap + 1,
+            T // 2,
+            rng.randrange(1, T // 2),
+        ]
         counts = {0, minimum - 1, minimum, minimum + 1, cap - 1, cap, min(cap + 1, RECORDS), RECORDS}
         for value in values:
             for records in sorted(counts):
-                result = weight(value, records, value_cap=value_cap, records_cap=cap, min_records=minimum)
+                limits = {
+                    "value_floor": value_floor,
+                    "value_cap": value_cap,
+                    "records_cap": cap,
+                    "min_records": minimum,
+                }
+                result = weight(value, records, **limits)
                 rows.append(
                     {
                         "value": value,
                         "records": records,
+                        "valueFloor": value_floor,
                         "valueCap": value_cap,
                         "recordsCap": cap,
                         "minRecords": minimum,
@@ -92,7 +118,8 @@ def orders(rng: random.Random) -> list[dict[str, Any]]:
     for _ in range(16):
         terms = {
             "budget": rng.randrange(1, 10 ** rng.randrange(1, 22)),
-            "valueCap": rng.randrange(1, 2 ** rng.randrange(1, 35)),
+            "valueCap": (top := rng.randrange(1, 2 ** rng.randrange(1, 35))),
+            "valueFloor": rng.choice((0, rng.randrange(top))),
             "minRecords": (minimum := rng.randrange(1, 100)),
             "recordsCap": minimum + rng.randrange(1000),
         }
@@ -105,6 +132,7 @@ def orders(rng: random.Random) -> list[dict[str, Any]]:
             share = weight(
                 value,
                 records,
+                value_floor=terms["valueFloor"],
                 value_cap=terms["valueCap"],
                 records_cap=terms["recordsCap"],
                 min_records=terms["minRecords"],

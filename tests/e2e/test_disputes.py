@@ -553,7 +553,20 @@ def open_dishonestly(exchange: Exchange, name: str, *, tags: bool = True) -> Non
     """Open in this process, where a test has changed what the buyer does."""
     own = session(exchange, "buyer")
     offer = Offer(
-        NATIVE_COIN, BURN_ADDRESS, BUDGET, BOND, FEE, CHALLENGE_BOND, 2**34, 1000, 4, *[2 * 86400] * 3, 86400, 86400, 8
+        NATIVE_COIN,
+        BURN_ADDRESS,
+        BUDGET,
+        BOND,
+        FEE,
+        CHALLENGE_BOND,
+        0,
+        2**34,
+        1000,
+        4,
+        *[2 * 86400] * 3,
+        86400,
+        86400,
+        8,
     )
     opened = open_order(
         own.market(),

@@ -68,7 +68,7 @@ def test_payouts_are_the_reference_split(settled: Exchange) -> None:
     rows = audit(settled)["sellers"]
     weights = {
         row["seller"]: settlement.weight(
-            row["value"], row["records"], value_cap=2**34, records_cap=100_000, min_records=4
+            row["value"], row["records"], value_floor=0, value_cap=2**34, records_cap=100_000, min_records=4
         )
         for row in rows
     }

@@ -30,6 +30,7 @@ abstract contract OrderOfTwo is Test {
         terms.bond = 10 ether;
         terms.answerFee = 1 ether;
         terms.challengeBond = 2 ether;
+        terms.valueFloor = 0;
         terms.valueCap = 2 ** 30;
         terms.recordsCap = 1000;
         terms.minRecords = 10;

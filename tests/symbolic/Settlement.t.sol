@@ -29,40 +29,45 @@ contract SettlementProofs is Test {
         assert(Settlement.openedValue(attested, pad) == 0);
     }
 
-    function check_HarmfulValuesAndTooFewRecordsWeighNothing(
+    function check_ValuesUpToTheFloorAndTooFewRecordsWeighNothing(
         int64 value,
         uint32 records,
+        uint64 valueFloor,
         uint64 valueCap,
         uint32 recordsCap,
         uint32 minRecords
     ) public pure {
-        vm.assume(value <= 0 || records < minRecords);
-        assert(Settlement.weight(value, records, valueCap, recordsCap, minRecords) == 0);
+        vm.assume(value <= 0 || uint64(value) <= valueFloor || records < minRecords);
+        assert(Settlement.weight(value, records, valueFloor, valueCap, recordsCap, minRecords) == 0);
     }
 
     function check_WeightsAreTheProductOfCappedFactors(
         int64 value,
         uint32 records,
+        uint64 valueFloor,
         uint64 valueCap,
         uint32 recordsCap,
         uint32 minRecords
     ) public pure {
+        vm.assume(valueFloor <= valueCap);
         uint64 counted = value <= 0 || records < minRecords ? 0 : uint64(value);
         if (counted > valueCap) counted = valueCap;
+        counted = counted > valueFloor ? counted - valueFloor : 0;
         uint32 countedRecords = records > recordsCap ? recordsCap : records;
-        uint256 weight = Settlement.weight(value, records, valueCap, recordsCap, minRecords);
+        uint256 weight = Settlement.weight(value, records, valueFloor, valueCap, recordsCap, minRecords);
         assert(weight == uint256(counted) * countedRecords);
     }
 
     function check_128WeightsFitTheirSum(
         int64 value,
         uint32 records,
+        uint64 valueFloor,
         uint64 valueCap,
         uint32 recordsCap,
         uint32 minRecords
     ) public pure {
-        vm.assume(valueCap <= 2 ** 34);
-        uint256 weight = Settlement.weight(value, records, valueCap, recordsCap, minRecords);
+        vm.assume(valueFloor <= valueCap && valueCap <= 2 ** 34);
+        uint256 weight = Settlement.weight(value, records, valueFloor, valueCap, recordsCap, minRecords);
         assert(weight <= type(uint72).max && weight <= type(uint80).max / 128);
     }
 

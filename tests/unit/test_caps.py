@@ -8,14 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_models import SEED, tiny_folder, tiny_records
 
+from tip_exchange.check_values import longest_lie
 from tip_exchange.errors import DataError
 from tip_exchange.influence import caps
-from tip_exchange.influence.caps import held_out_values, propose_caps
+from tip_exchange.influence.caps import held_out_values, lies_earn, propose_caps
 from tip_exchange.influence.gradients import projected_gradients
 from tip_exchange.influence.layers import Layer
 from tip_exchange.influence.models import ModelFolder
 from tip_exchange.influence.records import Record
 from tip_exchange.influence.valuation import buyer_query
+from tip_exchange.types import MAX_SPOT_CHECK_ROWS
 
 UNIT = 2**34
 
@@ -77,7 +79,10 @@ def test_what_is_proposed_is_a_legal_order(mean: float, spread: float, count: in
     assert 1 <= proposed.value_cap <= UNIT
     assert 1 <= proposed.min_records <= proposed.records_cap
     assert proposed.records_cap >= trained_on
-    assert set(proposed.reasons) == {"--min-records", "--value-cap", "--records-cap"}
+    assert 0 <= proposed.value_floor < proposed.value_cap
+    assert 1 <= proposed.spot_check_rows <= MAX_SPOT_CHECK_ROWS
+    options = {"--" + name.replace("_", "-") for name in proposed.as_options()}
+    assert set(proposed.reasons) == options
     for (option, reason), number in zip(proposed.reasons.items(), _in_order(proposed), strict=True):
         assert reason.startswith(str(number)), option
         assert "\n" not in reason
@@ -104,6 +109,28 @@ def test_lots_of_worthless_records_earn_at_most_a_tenth() -> None:
     earned = np.maximum(worthless.mean(axis=1), 0).mean()
     assert earned <= 1.1 * caps.LOT_SHARE * values.mean()
     assert np.maximum(worthless[:, : size // 4].mean(axis=1), 0).mean() > 1.5 * caps.LOT_SHARE * values.mean()
+
+
+@given(st.floats(1, 5), st.floats(0, 6), st.integers(1, 200))
+@settings(max_examples=100, deadline=None)
+def test_no_share_of_lies_earns_more_than_the_bound_and_one_earns_it(lie: float, floor: float, opened: int) -> None:
+    share = np.linspace(0, 1, 20_001)
+    earned = np.max((share * lie - floor) * (1 - share) ** opened, initial=0.0)
+    assert earned <= lies_earn(opened, lie, floor) * (1 + 1e-12)
+    assert earned == pytest.approx(lies_earn(opened, lie, floor), rel=1e-3, abs=1e-9)
+
+
+def test_with_floor_and_rows_proposed_lies_among_worthless_records_earn_at_most_a_tenth() -> None:
+    values = sample(0.15, 0.1, 300, 1)
+    proposed = propose_caps(values, 500, UNIT)
+    floor, lie = proposed.value_floor / UNIT, longest_lie(500)
+    honest = values.mean() - floor
+    assert lies_earn(proposed.spot_check_rows, lie, floor) <= caps.LOT_SHARE * honest
+    assert lies_earn(proposed.spot_check_rows - 1, lie, floor) > caps.LOT_SHARE * honest, "no more rows than it takes"
+    assert lies_earn(proposed.spot_check_rows, lie, 0.0) > 1.2 * caps.LOT_SHARE * values.mean(), "the naive terms"
+    share = np.linspace(0, 1, 1_001)
+    lied = (honest + share * lie) * (1 - share) ** proposed.spot_check_rows
+    assert lied.argmax() == 0, "records like the held-out ones gain nothing by lies"
 
 
 @pytest.mark.parametrize("values", [[], [0.1], [0.1, float("nan")], [-0.1, -0.2, 0.1]])

@@ -70,6 +70,16 @@ def test_no_cheat_but_the_named_exceptions_earns_more_than_honesty(result: dict[
             assert row["capped"]["same_records"][0] <= 1.0, name
 
 
+def test_rows_that_cost_nothing_pay_without_a_floor_and_cost_with_one(result: dict[str, Any]) -> None:
+    diluted = rows(result)["nine in ten rows junk, evaluated"]
+    assert diluted["turned_away"] == 0, "nothing about them is untrue"
+    assert diluted["checked"]["same_records"][0] > 1.1
+    assert diluted["capped"]["same_records"][0] == 0
+    for name, row in rows(result).items():
+        if "rows junk" in name or "as many lies" in name:
+            assert row["capped"]["same_records"][0] <= 1.0, name
+
+
 def test_honest_sellers_are_not_turned_away(result: dict[str, Any]) -> None:
     assert result["incomes"][0]["honest_turned_away"][0] == 0
     assert {row["computed"] for row in result["false_rejections"]} == {"float32", "bfloat16"}

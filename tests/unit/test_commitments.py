@@ -15,7 +15,7 @@ from tip_exchange.types import BURN_ADDRESS, NATIVE_COIN, Terms
 
 SELLERS = [f"0x{i:040x}" for i in range(1, 9)]
 TERMS = Terms(
-    SELLERS[0], NATIVE_COIN, BURN_ADDRESS, 10**18, 10**17, 10**15, 10**16, 10**18, 2**34, 1000, 8,
+    SELLERS[0], NATIVE_COIN, BURN_ADDRESS, 10**18, 10**17, 10**15, 10**16, 10**18, 2**20, 2**34, 1000, 8,
     3600, 3600, 86400, 86400, 86400, 20, 16, 1, *(bytes([i]) * 32 for i in range(1, 10)),
 )  # fmt: skip
 

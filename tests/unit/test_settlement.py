@@ -21,7 +21,7 @@ from tip_exchange.settlement import (
 from tip_exchange.types import BURN_ADDRESS, INVALID, NATIVE_COIN, UNAVAILABLE, Terms
 
 TERMS = Terms(
-    BURN_ADDRESS, NATIVE_COIN, BURN_ADDRESS, 1, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
+    BURN_ADDRESS, NATIVE_COIN, BURN_ADDRESS, 1, 0, 0, 0, 1, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
     *(bytes(32) for _ in range(9)),
 )  # fmt: skip
 
@@ -76,16 +76,37 @@ def test_an_invalid_reply_is_worth_nothing() -> None:
     assert opened_value(INVALID, 5) == 0
 
 
-@given(values, st.integers(0, 2**32 - 1), st.integers(1, 2**34), st.integers(1, 2**31), st.integers(1, 1000))
-def test_weight_stays_between_zero_and_its_caps(value: int, records: int, cap: int, most: int, least: int) -> None:
-    w = weight(value, records, value_cap=cap, records_cap=most, min_records=least)
-    assert 0 <= w <= cap * most
-    assert w == 0 or (value > 0 and records >= least)
+@given(
+    values,
+    st.integers(0, 2**32 - 1),
+    st.integers(1, 2**34),
+    st.integers(0, 2**34),
+    st.integers(1, 2**31),
+    st.integers(1, 1000),
+)
+def test_weight_stays_between_zero_and_its_caps(
+    value: int, records: int, cap: int, below: int, most: int, least: int
+) -> None:
+    floor = max(0, cap - 1 - below)
+    w = weight(value, records, value_floor=floor, value_cap=cap, records_cap=most, min_records=least)
+    assert 0 <= w <= (cap - floor) * most
+    assert (w > 0) == (value > floor and records >= least)
 
 
 def test_weight_by_hand() -> None:
     caps = {"value_cap": 100, "records_cap": 10, "min_records": 2}
-    assert [weight(v, n, **caps) for v, n in ((7, 3), (700, 3), (7, 30), (-7, 3), (7, 1))] == [21, 300, 70, 0, 0]
+    sellers = ((7, 3), (700, 3), (7, 30), (-7, 3), (7, 1))
+    assert [weight(v, n, value_floor=0, **caps) for v, n in sellers] == [21, 300, 70, 0, 0]
+    assert [weight(v, n, value_floor=5, **caps) for v, n in sellers] == [6, 285, 20, 0, 0]
+    assert [weight(v, n, value_floor=7, **caps) for v, n in sellers] == [0, 279, 0, 0, 0]
+
+
+def test_what_is_worth_less_than_the_floor_lowers_the_weight_it_is_declared_with() -> None:
+    """Without a floor ten worthless records beside ten good ones change nothing."""
+    caps = {"value_cap": 2**34, "records_cap": 1_000, "min_records": 1}
+    alone, beside = (120, 10), (60, 20)
+    assert weight(*beside, value_floor=0, **caps) == weight(*alone, value_floor=0, **caps)
+    assert weight(*beside, value_floor=40, **caps) == weight(*alone, value_floor=40, **caps) // 2
 
 
 @given(st.integers(1, 2**128 - 1), st.lists(st.integers(0, 2**66), min_size=1, max_size=128))

@@ -24,7 +24,14 @@ from tip_exchange.cli.options import (
 )
 from tip_exchange.errors import DataError, InputError
 from tip_exchange.influence.settings import Compute, Curvature, QueryRecipe
-from tip_exchange.types import BURN_ADDRESS, MAX_SELLERS, MAX_TAGGED_SELLERS, NATIVE_COIN, UNAVAILABLE
+from tip_exchange.types import (
+    BURN_ADDRESS,
+    MAX_SELLERS,
+    MAX_SPOT_CHECK_ROWS,
+    MAX_TAGGED_SELLERS,
+    NATIVE_COIN,
+    UNAVAILABLE,
+)
 
 if TYPE_CHECKING:
     from tip_exchange.roles.buyer import SellerScores
@@ -194,8 +201,9 @@ def _recipe_options(command: F) -> F:
 def caps(
     model: Path, validation: Path, background: Path, recipe: QueryRecipe, compute: Compute, as_json_output: bool
 ) -> None:
-    """Propose --value-cap, --records-cap and --min-records for `tip buyer open`, from what your own records reach.
+    """Propose limits for `tip buyer open`, from what your own records reach.
 
+    They are --value-floor, --value-cap, --records-cap, --min-records and --spot-check-rows, each with its reason.
     Validation records are valued by directions made of the others; nothing leaves this machine. Takes about four times
     as long as opening the order.
     """
@@ -232,6 +240,13 @@ def caps(
 @click.option("--min-records", type=click.IntRange(1, 2**32 - 1), default=16, show_default=True)
 @click.option("--records-cap", type=click.IntRange(1, 2**32 - 1), default=100_000, show_default=True)
 @click.option(
+    "--value-floor",
+    type=click.IntRange(0, 2**34 - 1),
+    default=0,
+    show_default=True,
+    help="Value from which a record is paid, and of which as much is taken off each (`tip buyer caps`).",
+)
+@click.option(
     "--value-cap", type=click.IntRange(1, 2**34), default=2**34, show_default=True, help="Highest value paid for."
 )
 @click.option("--submit-window", type=Duration(), default="2d", show_default=True)
@@ -255,7 +270,7 @@ def caps(
 )
 @click.option(
     "--spot-check-rows",
-    type=click.IntRange(0, 1024),
+    type=click.IntRange(0, MAX_SPOT_CHECK_ROWS),
     default=20,
     show_default=True,
     help="Records that every seller has to open to you, sealed, before you attest (`tip buyer check`).",
@@ -286,6 +301,7 @@ def open_(
         "bond": terms["bond"],
         "answerFee": terms["answer_fee"],
         "challengeBond": terms["challenge_bond"],
+        "valueFloor": terms["value_floor"],
         "valueCap": terms["value_cap"],
         "recordsCap": terms["records_cap"],
         "minRecords": terms["min_records"],

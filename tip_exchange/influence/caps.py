@@ -8,26 +8,32 @@ by, and none is a record the model was trained on.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import ceil, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tip_exchange.check_values import longest_lie
 from tip_exchange.errors import DataError
 from tip_exchange.influence.gradients import Progress
 from tip_exchange.influence.models import ModelFolder
 from tip_exchange.influence.records import Record
 from tip_exchange.influence.settings import STANDARD, Compute, QueryRecipe
 from tip_exchange.influence.valuation import DEFAULT, buyer_query, mean_clipped_gradient
+from tip_exchange.types import MAX_SPOT_CHECK_ROWS
 
 FOLDS = 4
 
 DEVIATIONS = 3
 """Standard errors above the mean at which values are capped: one honest set in 700 loses by it."""
 
+FLOOR_SHARE = 1 / 3
+"""What a record has to be worth before it is paid, as a part of what the held-out ones are worth."""
+
 LOT_SHARE = 0.1
-"""Most that lots of worthless records may earn on average, as a part of what records like the held-out ones earn."""
+"""Most that worthless records may earn on average, in lots or with lies, as a part of what as many records like the
+held-out ones earn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +41,20 @@ class ProposedCaps:
     """What the buyer could put into its order, each with its reason in one sentence.
 
     Attributes:
-        value_cap, records_cap, min_records: as the order's fields.
+        value_floor, value_cap, records_cap, min_records, spot_check_rows: as the order's fields.
         reasons: by the name of the option of ``tip buyer open``.
     """
 
+    value_floor: int
     value_cap: int
     records_cap: int
     min_records: int
+    spot_check_rows: int
     reasons: dict[str, str]
 
     def as_options(self) -> dict[str, int]:
         """The numbers by the names that the order's options have in JSON."""
-        return {"value_cap": self.value_cap, "records_cap": self.records_cap, "min_records": self.min_records}
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "reasons"}
 
 
 def held_out_values(
@@ -120,11 +128,21 @@ def propose_caps(values: NDArray[np.float64], trained_on: int, unit: int) -> Pro
     reached = min(1.0, mean + DEVIATIONS * error)
     value_cap = ceil(reached * unit)
     records_cap = max(trained_on, min_records)
+    value_floor = round(FLOOR_SHARE * mean * unit)
+    paid_from, lie = value_floor / unit, longest_lie(records_cap)
+    enough = range(ceil(lie / (mean - paid_from)), MAX_SPOT_CHECK_ROWS)
+    earned = LOT_SHARE * (mean - paid_from)
+    rows = next((k for k in enough if lies_earn(k, lie, paid_from) <= earned), MAX_SPOT_CHECK_ROWS)
+    least = lies_earn(rows, lie, paid_from)
     reasons = {
+        "--value-floor": (
+            f"{value_floor}, or {paid_from:.4f}: {FLOOR_SHARE:.0%} of what your held-out records are worth; records "
+            "worth less lower the pay of those they are declared with, so that none are declared to hide lies among"
+        ),
         "--min-records": (
             f"{min_records}: your {len(values)} held-out records are worth {mean:.4f} ± {spread:.4f} each; lots of so "
-            f"many worthless ones with that spread earn {error / sqrt(2 * np.pi):.4f} on average, at most "
-            f"{LOT_SHARE:.0%} of it"
+            f"many worthless ones with that spread are worth {error / sqrt(2 * np.pi):.4f} on average if losses do not "
+            f"count, at most {LOT_SHARE:.0%} of it"
         ),
         "--value-cap": (
             f"{value_cap}, or {reached:.4f}: the mean of {min_records} records like your held-out ones is {mean:.4f} ± "
@@ -134,5 +152,22 @@ def propose_caps(values: NDArray[np.float64], trained_on: int, unit: int) -> Pro
             f"{records_cap}: a value is the first order of a small change, and your model was trained on {trained_on} "
             "records; more than it has seen already is no small change"
         ),
+        "--spot-check-rows": (
+            f"{rows}: a lie about a row adds at most {lie:.1f} to the sum of values; when so many are opened, a seller "
+            f"of worthless records earns by lies at most {least / (mean - paid_from):.0%} of what one with as many "
+            "records like your held-out ones does, and such a one gains nothing by lies"
+        ),
     }
-    return ProposedCaps(value_cap, records_cap, min_records, reasons)
+    return ProposedCaps(value_floor, value_cap, records_cap, min_records, rows, reasons)
+
+
+def lies_earn(rows: int, lie: float, floor: float) -> float:
+    """Most that a declared record without worth earns on average by lies, above ``floor``, in values.
+
+    Of many records a part f are lies, which ``rows`` opened ones miss with (1 − f)^rows; (f·lie − floor)·(1 − f)^rows
+    is largest at f = (lie + rows·floor) / (lie·(rows + 1)) (docs/binding.md).
+    """
+    if floor >= lie:
+        return 0.0
+    missed = rows * (lie - floor) / (lie * (rows + 1))
+    return (lie - floor) / (rows + 1) * missed**rows

@@ -454,6 +454,7 @@ class Audit:
             weight = settlement.weight(
                 value,
                 event.records,
+                value_floor=terms.valueFloor,
                 value_cap=terms.valueCap,
                 records_cap=terms.recordsCap,
                 min_records=terms.minRecords,

@@ -81,6 +81,7 @@ class Offer:
     bond: int
     answerFee: int
     challengeBond: int
+    valueFloor: int
     valueCap: int
     recordsCap: int
     minRecords: int
