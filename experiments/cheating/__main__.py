@@ -45,9 +45,7 @@ def report(result: dict[str, Any]) -> None:
             )
         out.print(table)
         unpaid = found["honest_unpaid"]
-        out.print(
-            f"honest sellers worth less than the floor: {unpaid['sellers']:.1%}, with {unpaid['weight']:.1%} of all worth"
-        )
+        out.print(f"honest sellers below the floor: {unpaid['sellers']:.1%}, with {unpaid['weight']:.1%} of all worth")
         count, of, low, high = found["honest_turned_away"]
         out.print(f"honest sellers turned away in these orders: {count} of {of} \\[{low:.3%}, {high:.3%}]")
     same = result["encrypted"]
