@@ -499,7 +499,8 @@ interface IInfluenceEscrow {
 
     /// @notice Opens a seller's pads and fixes its value and weight. Revealing (warm), stays there.
     /// @dev `value = attested - pad mod T`, centred in [-(T - 1) / 2, (T - 1) / 2], or 0 if INVALID, UNAVAILABLE or
-    /// never attested; `weight = max(0, min(value, valueCap) - valueFloor) * min(records, recordsCap)`, 0 if records < minRecords.
+    /// never attested; `weight = max(0, min(value, valueCap) - valueFloor) * min(records, recordsCap)`, 0 if
+    /// records < minRecords.
     /// With records >= minRecords the seller earns the answer fee, whatever the value. Anyone who knows the opening may
     /// send it. In an order with tags an attested number needs the tag `tagKey * (attested - pad) + tagPad mod T`; with
     /// another the entry cannot be revealed. Look before you send: a transaction that reverts shows the pads all the
