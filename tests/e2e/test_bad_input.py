@@ -330,6 +330,8 @@ def test_hostile_text_in_a_manifest_cannot_forge_the_report(exchange: Exchange) 
 def test_terms_that_the_contract_refuses_cost_no_work_and_no_name(exchange: Exchange) -> None:
     said = refused(exchange, "buyer", *exchange.open_arguments("order", "--records-cap", "3"))
     assert "recordsCap" in said
+    said = refused(exchange, "buyer", *exchange.open_arguments("order", "--value-floor", "9", "--value-cap", "9"))
+    assert "valueCap" in said
     assert not (exchange.home("buyer") / "orders/order/query.bin").exists()
     said = refused(exchange, "buyer", *exchange.open_arguments("order", "--forfeit-to", exchange.wallets["buyer"]))
     assert "forfeit" in said

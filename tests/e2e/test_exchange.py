@@ -23,10 +23,13 @@ from tip_exchange.roles.messages import CHECK_VALUES
 ROOT = Path(__file__).resolve().parents[2]
 
 
+FLOOR = 10**7
+
+
 @pytest.fixture(scope="module")
 def settled(staged: Exchange) -> Iterator[Exchange]:
-    """An order that has gone all the way."""
-    staged.open()
+    """An order with a floor that has gone all the way."""
+    staged.open("order", "--value-floor", str(FLOOR))
     for seller in SELLERS:
         staged.submit(seller)
     staged.settle()
@@ -68,7 +71,7 @@ def test_payouts_are_the_reference_split(settled: Exchange) -> None:
     rows = audit(settled)["sellers"]
     weights = {
         row["seller"]: settlement.weight(
-            row["value"], row["records"], value_floor=0, value_cap=2**34, records_cap=100_000, min_records=4
+            row["value"], row["records"], value_floor=FLOOR, value_cap=2**34, records_cap=100_000, min_records=4
         )
         for row in rows
     }
