@@ -74,8 +74,7 @@ contract InfluenceEscrow is IInfluenceEscrow, EIP712 {
         order.held = uint128(deposit);
         order.payoutsLeft = terms.budget;
         order.forfeitTo = terms.forfeitTo;
-        order.keyHash = terms.keyHash;
-        order.zeroBlockHash = terms.zeroBlockHash;
+        order.keyCommitment = Commitments.key(terms.keyHash, terms.zeroBlockHash);
         if (terms.sellersRoot != 0) order.sellersRoot = terms.sellersRoot;
         if (terms.tagKeyHash != 0) order.tagKeyHash = terms.tagKeyHash;
         order.submissionsHash = orderId; // not 0, so that the first seller pays no more than the others
@@ -284,6 +283,7 @@ contract InfluenceEscrow is IInfluenceEscrow, EIP712 {
         order.checkKeyFits(orderId, key, a, b, proof);
 
         // Effect
+        order.keyHash = keccak256(key);
         order.dispute = Timeline.Dispute.KeyRevealed;
         order.disputedAt = uint40(block.timestamp);
         emit KeyRevealed(orderId, key);

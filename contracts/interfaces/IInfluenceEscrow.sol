@@ -140,6 +140,7 @@ interface IInfluenceEscrow {
     /// @param held Amount the order still holds.
     /// @param payoutsLeft Budget less the payouts claimed so far.
     /// @param tagKey Factor of the tags, `uint256(tagSecret) % (T - 1) + 1`; 0 without tags and before the attestation.
+    /// @param keyCommitment `keccak256(abi.encode(keyHash, zeroBlockHash))` of the terms.
     /// @param openedAt Unix seconds, as all times here; a time that is not fixed yet is 0.
     /// @param publishUntil 0 unless the order waits, or has waited in vain, for publications or answers.
     /// @param answerUntil As publishUntil; nothing is waited for after publishUntil if nothing was published.
@@ -187,8 +188,7 @@ interface IInfluenceEscrow {
         uint64 proveUntil;
         uint64 claimFrom;
         uint64 claimUntil;
-        bytes32 keyHash;
-        bytes32 zeroBlockHash;
+        bytes32 keyCommitment;
         bytes32 sellersRoot;
         bytes32 tagKeyHash;
         bytes32 submissionsHash;
@@ -395,10 +395,11 @@ interface IInfluenceEscrow {
     error AlreadyDrawn(bytes32 orderId, uint256 index);
     /// @notice The key is checked at the index drawn; draw it first.
     error IndexNotDrawn(bytes32 orderId);
-    /// @notice The key does not hash to the commitment.
+    /// @notice The key and the zero block (half a, the cell of b at the drawn index, and its proof) do not hash to what
+    /// the order commits to.
+    error WrongKeyCommitment(bytes32 orderId, bytes32 given, bytes32 stored);
+    /// @notice The key is not the one that was revealed.
     error WrongKey(bytes32 orderId, bytes32 given, bytes32 stored);
-    /// @notice The half a, the cell of b at the drawn index and its proof do not hash to the commitment.
-    error WrongZeroBlock(bytes32 orderId, bytes32 given, bytes32 stored);
     /// @notice What the buyer committed to is no key, no zero block, or no encryption of zero under that key: the phase
     /// at the drawn index is not within 21 of 0 modulo q0; 2^256 - 1 for bytes without a phase.
     error KeyDoesNotFit(bytes32 orderId, uint256 index, uint256 phase);
@@ -525,7 +526,7 @@ interface IInfluenceEscrow {
 
     /// @notice Publishes the order's key and shows that it is the key of the zero block. Responding -> Proving (warm).
     /// @dev Anyone who knows it may send it. Fitting is `|b + a * s mod q0| <= 21` at the drawn index, the largest
-    /// error of an encryption of zero. Reverts with UnknownOrder, WrongPhase, IndexNotDrawn, WrongKey, WrongZeroBlock,
+    /// error of an encryption of zero. Reverts with UnknownOrder, WrongPhase, IndexNotDrawn, WrongKeyCommitment,
     /// KeyDoesNotFit.
     /// @param key The secret key, two bits a coefficient: 0, 1, and 2 for -1, coefficient 0 lowest in the first byte.
     /// @param a Half a of the zero block modulo q0, 8192 big-endian cells of 7 bytes.

@@ -18,6 +18,11 @@ library Commitments {
         return keccak256(abi.encode(orderId, seller, records, keccak256(abi.encode(pad_, tagPad, salt))));
     }
 
+    /// @notice What an order stores of its key until the key is revealed: that it goes with this zero block.
+    function key(bytes32 keyHash, bytes32 zeroBlockHash) internal pure returns (bytes32) {
+        return keccak256(abi.encode(keyHash, zeroBlockHash));
+    }
+
     /// @notice Commitment to a zero block modulo q0, from its half a and one cell of its half b.
     /// @param proof Siblings of the cell, from the leaf up.
     /// @param depth Height of the tree over the cells of b, which has 2^depth leaves.

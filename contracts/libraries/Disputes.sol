@@ -49,16 +49,15 @@ library Disputes {
         bytes32[] calldata proof
     ) internal view {
         if (!order.indexDrawn) revert IInfluenceEscrow.IndexNotDrawn(orderId);
-        checkKey(order, orderId, key);
         uint256 index = order.index;
-        bytes32 given = Commitments.zeroBlock(a, b, index, proof, TREE_DEPTH);
-        bytes32 stored = order.zeroBlockHash;
-        if (given != stored) revert IInfluenceEscrow.WrongZeroBlock(orderId, given, stored);
+        bytes32 given = Commitments.key(keccak256(key), Commitments.zeroBlock(a, b, index, proof, TREE_DEPTH));
+        bytes32 stored = order.keyCommitment;
+        if (given != stored) revert IInfluenceEscrow.WrongKeyCommitment(orderId, given, stored);
         uint256 phase = RlweDecryption.phase(a, b, key, index);
         if (!RlweDecryption.isSmall(phase)) revert IInfluenceEscrow.KeyDoesNotFit(orderId, index, phase);
     }
 
-    /// @notice Reverts unless the key is the one the order commits to.
+    /// @notice Reverts unless the key is the one that was revealed.
     function checkKey(Orders.Order storage order, bytes32 orderId, bytes calldata key) internal view {
         bytes32 given = keccak256(key);
         bytes32 stored = order.keyHash;

@@ -52,19 +52,19 @@ library Orders {
         uint128 challengeBond;
         uint128 held;
         uint128 payoutsLeft;
-        // slots 7 to 12
+        // slots 7 to 11
         address forfeitTo;
-        bytes32 keyHash;
-        bytes32 zeroBlockHash;
+        bytes32 keyCommitment;
         bytes32 sellersRoot;
         bytes32 submissionsHash;
         bytes32 tagKeyHash;
-        // slot 13
+        // slots 12 and 13
         address challenger;
         uint64 drawBlock;
         uint16 index;
         bool indexDrawn;
         bool bondReturned;
+        bytes32 keyHash; // 0 before the key is revealed
     }
 
     /// @dev What the attestation writes, by index, one slot; a second one for entries that the contract has decrypted.
@@ -247,8 +247,7 @@ library Orders {
         seen.proveUntil = clock.proveUntil;
         seen.claimFrom = clock.claimFrom;
         seen.claimUntil = clock.claimUntil;
-        seen.keyHash = order.keyHash;
-        seen.zeroBlockHash = order.zeroBlockHash;
+        seen.keyCommitment = order.keyCommitment;
         seen.sellersRoot = order.sellersRoot;
         seen.tagKeyHash = order.tagKeyHash;
         seen.submissionsHash = order.submissionsHash;

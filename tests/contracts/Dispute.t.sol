@@ -148,7 +148,7 @@ contract DisputeOutcomeTest is DisputeTest {
         bytes32 id = toChallenging(terms, list(1), list(1));
         challengeAs(id, challenger);
         drawFor(id);
-        vm.expectRevert(abi.encodeWithSelector(IInfluenceEscrow.WrongKey.selector, id, keccak256(key), terms.keyHash));
+        expectWrongCommitment(id, keccak256(key), zeroBlockHash);
         escrow.revealKey(id, key, a, zeroCell, zeroProof);
         expectMisfit();
         escrow.revealKey(id, other, a, zeroCell, zeroProof);
@@ -550,15 +550,15 @@ contract DisputeStepsTest is DisputeTest {
         drawFor(id);
         bytes32[] memory proof = zeroProof;
         proof[0] ^= bytes32(uint256(1));
-        vm.expectPartialRevert(IInfluenceEscrow.WrongZeroBlock.selector);
+        vm.expectPartialRevert(IInfluenceEscrow.WrongKeyCommitment.selector);
         escrow.revealKey(id, key, a, zeroCell, proof);
-        vm.expectRevert(abi.encodeWithSelector(IInfluenceEscrow.WrongZeroBlock.selector, id, bytes32(0), zeroBlockHash));
+        expectWrongCommitment(id, keccak256(key), 0);
         escrow.revealKey(id, key, a, zeroCell, new bytes32[](12));
         bytes memory other = a;
         other[0] ^= 0x01;
-        vm.expectPartialRevert(IInfluenceEscrow.WrongZeroBlock.selector);
+        vm.expectPartialRevert(IInfluenceEscrow.WrongKeyCommitment.selector);
         escrow.revealKey(id, key, other, zeroCell, zeroProof);
-        vm.expectPartialRevert(IInfluenceEscrow.WrongZeroBlock.selector);
+        vm.expectPartialRevert(IInfluenceEscrow.WrongKeyCommitment.selector);
         escrow.revealKey(id, key, a, bytes7(uint56(zeroCell) + 1), zeroProof);
         showKey(id);
     }

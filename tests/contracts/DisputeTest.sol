@@ -172,4 +172,10 @@ abstract contract DisputeTest is EscrowTest {
         }
         return cells;
     }
+
+    function expectWrongCommitment(bytes32 id, bytes32 keyHash, bytes32 zeroBlock) internal {
+        bytes32 given = keccak256(abi.encode(keyHash, zeroBlock));
+        bytes32 stored = escrow.orderOf(id).keyCommitment;
+        vm.expectRevert(abi.encodeWithSelector(IInfluenceEscrow.WrongKeyCommitment.selector, id, given, stored));
+    }
 }

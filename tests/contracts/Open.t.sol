@@ -41,8 +41,7 @@ contract OpenTest is EscrowTest {
         assertEq(order.submitUntil, START + 1 hours);
         assertEq(order.attestUntil, START + 3 hours);
         assertEq(order.revealFrom, 0);
-        assertEq(order.keyHash, terms.keyHash);
-        assertEq(order.zeroBlockHash, terms.zeroBlockHash);
+        assertEq(order.keyCommitment, keccak256(abi.encode(terms.keyHash, terms.zeroBlockHash)));
         assertEq(order.sellersRoot, terms.sellersRoot);
         assertEq(order.tagKeyHash, terms.tagKeyHash);
         assertEq(order.tagKey, 0);

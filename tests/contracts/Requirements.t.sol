@@ -144,11 +144,11 @@ contract RequirementsTest is DisputeTest {
         vm.warp(escrow.orderOf(id).revealUntil);
         challengeAs(id, challenger);
         drawFor(id);
-        vm.expectPartialRevert(IInfluenceEscrow.WrongKey.selector);
+        vm.expectPartialRevert(IInfluenceEscrow.WrongKeyCommitment.selector);
         escrow.revealKey(id, abi.encode(other), a, zeroCell, zeroProof);
-        vm.expectPartialRevert(IInfluenceEscrow.WrongZeroBlock.selector);
+        vm.expectPartialRevert(IInfluenceEscrow.WrongKeyCommitment.selector);
         escrow.revealKey(id, key, abi.encode(other), zeroCell, zeroProof);
-        vm.expectPartialRevert(IInfluenceEscrow.WrongZeroBlock.selector);
+        vm.expectPartialRevert(IInfluenceEscrow.WrongKeyCommitment.selector);
         escrow.revealKey(id, key, a, zeroCell, new bytes32[](14));
     }
 

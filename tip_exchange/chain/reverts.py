@@ -77,8 +77,8 @@ SENTENCES: Mapping[str, str] = {
     "send it after that block",
     "AlreadyDrawn": "the index of order {orderId} is drawn already: {index}",
     "IndexNotDrawn": "the index of order {orderId} is not drawn yet; draw it, then reveal the key",
-    "WrongKey": "the key given for order {orderId} hashes to {given}, but {stored} was committed at open",
-    "WrongZeroBlock": "the zero block given for order {orderId} hashes to {given}, but {stored} was committed at open",
+    "WrongKey": "the key given for order {orderId} hashes to {given}, but that of the key revealed is {stored}",
+    "WrongKeyCommitment": "key and zero block given for order {orderId} hash to {given}, not {stored} as at open",
     "KeyDoesNotFit": "the key of order {orderId} does not decrypt its zero block to zero: at index {index} the "
     "phase is {phase}; no other key can be shown, and the order is lost",
     "NoTag": "the reply of seller {seller} in order {orderId} was left UNAVAILABLE, so it has no tag, and nothing it "
