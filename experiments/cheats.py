@@ -85,11 +85,14 @@ class Ledger:
         ]
 
 
-def _tell(stage: Stage, order: str, names: Sequence[str], wallets: dict[str, str]) -> None:
-    """Everybody tells the buyer its check values, the prober too."""
-    stage.tip("buyer", "buyer", "ask-check-values", "coding")
-    for name in (*names, *(["prober"] if "prober" in wallets else [])):
-        stage.tip(name, "seller", "check-values", order)
+def _pass_the_check(stage: Stage, order: str, names: Sequence[str], wallets: dict[str, str]) -> None:
+    """Everybody tells the buyer its check values and opens the rows drawn, the prober too."""
+    everybody = (*names, *(["prober"] if "prober" in wallets else []))
+    for asked, told in (("ask-check-values", "check-values"), ("ask-rows", "open-rows")):
+        stage.tip("buyer", "buyer", asked, "coding")
+        for name in everybody:
+            stage.tip(name, "seller", told, order)
+    stage.tip("buyer", "buyer", "check", "coding")
 
 
 def _reveal(stage: Stage, order: str, names: Sequence[str]) -> None:
@@ -122,7 +125,7 @@ def _proven(stage: Stage, answer: dict[str, Any]) -> None:
 def buyer_shifts_values(stage: Stage, order: str, names: Sequence[str], wallets: dict[str, str]) -> None:
     """The buyer takes the same from every value; a probe shows it, and the contract puts every value right."""
     stage.say("The buyer attests every value lower by 2^33, and tags that fit; sellers reveal")
-    _tell(stage, order, names, wallets)
+    _pass_the_check(stage, order, names, wallets)
     _shift(stage)
     _reveal(stage, order, names)
     said = stage.refused("prober", "auditor", "probe", "check", order)
@@ -136,7 +139,7 @@ def buyer_shifts_values(stage: Stage, order: str, names: Sequence[str], wallets:
 def buyer_silent(stage: Stage, order: str, names: Sequence[str], wallets: dict[str, str]) -> None:
     """The buyer has lied as well, and does not show its key when it is challenged."""
     stage.say("The buyer attests every value lower by 2^33, is challenged, and stays silent")
-    _tell(stage, order, names, wallets)
+    _pass_the_check(stage, order, names, wallets)
     _shift(stage)
     _reveal(stage, order, names)
     stage.tip("prober", "seller", "challenge", order)
@@ -146,7 +149,7 @@ def buyer_silent(stage: Stage, order: str, names: Sequence[str], wallets: dict[s
 def seller_frivolous(stage: Stage, order: str, names: Sequence[str], wallets: dict[str, str]) -> None:
     """A seller doubts an honest attestation."""
     stage.say("The buyer attests honestly; a seller challenges all the same, and has its own reply decrypted")
-    _tell(stage, order, names, wallets)
+    _pass_the_check(stage, order, names, wallets)
     stage.tip("buyer", "buyer", "attest", "coding")
     _reveal(stage, order, names)
     stage.tip(names[0], "seller", "challenge", order)
@@ -162,7 +165,7 @@ def seller_withholds(stage: Stage, order: str, names: Sequence[str], wallets: di
         if entry["seller"] in (wallets[framing], wallets[late]):
             digest = entry["reply_hash"][2:]
             (stage.folder / "storage" / digest[:2] / digest).unlink()
-    _tell(stage, order, names, wallets)
+    _pass_the_check(stage, order, names, wallets)
     stage.tip("buyer", "buyer", "attest", "coding", "--missing", "unavailable")
     stage.say(f"{late} puts its reply on the chain; the buyer answers it and pays for it")
     stage.tip(late, "seller", "publish", order)

@@ -210,7 +210,7 @@ class Exchange:
         return self.tip(seller, "seller", "submit", self.order, "--records", str(self.folder / f"{seller}.jsonl"))
 
     def tell(self, order: str = "order") -> None:
-        """Every seller that counts and keeps its submission tells its check values, in an order with tags."""
+        """In an order with tags: all sellers that count and keep a submission tell check values, the buyer checks."""
         if not order.startswith("0x"):
             order = json.loads((self.home("buyer") / f"orders/{order}/order.json").read_text())["order_id"]
         shown = self.tip("auditor", "order", "show", order)
@@ -223,9 +223,10 @@ class Exchange:
             kept = any((self.home(role) / "submissions").glob(f"{order[2:]}-*/submission.json"))
             if kept and not entry["rejected"]:
                 self.tip(role, "seller", "check-values", order)
+        self.tip("buyer", "buyer", "check", order)
 
     def attest(self, order: str, *more: str) -> dict[str, Any]:
-        """Sellers tell check values, the buyer attests."""
+        """Sellers tell check values, the buyer checks them and attests."""
         self.tell(order)
         return self.tip("buyer", "buyer", "attest", order, *more)
 

@@ -350,6 +350,10 @@ def test_rows_are_neither_asked_for_nor_opened_outside_their_time(exchange: Exch
     exchange.advance("2d")
     assert "ask-rows" in refused(exchange, "clinic", "seller", "open-rows", exchange.order)
     assert checked(exchange)["clinic"]["status"] == "not opened"
+    assert "(not opened)" in refused(exchange, "buyer", "buyer", "attest", "order")
+    open_rows(exchange, "clinic")
+    assert "(not opened)" in refused(exchange, "buyer", "buyer", "attest", "order"), "opened, and not checked so far"
+    assert checked(exchange)["clinic"]["status"] == "passed"
     exchange.attest("order")
     assert "Revealing" in refused(exchange, "clinic", "seller", "open-rows", exchange.order)
     assert "Revealing" in refused(exchange, "buyer", "buyer", "check", "order", "--reject-missing")

@@ -11,6 +11,7 @@ from exchange import SELLERS, Exchange, put_message, tell_by_hand
 from test_disputes import audited, entry, session
 from test_spot_checks import checked, open_rows, refused, secret_of, state_of, store, submission
 
+from tip_exchange.chain.transactions import Journal
 from tip_exchange.check_values import (
     CheckValues,
     bits_told,
@@ -22,6 +23,7 @@ from tip_exchange.check_values import (
 )
 from tip_exchange.commitments import keccak, leaf_salt, sealed_pads
 from tip_exchange.encryption.parameters import WIDE
+from tip_exchange.roles.buyer import fetch_reply, reply_opener
 from tip_exchange.roles.check_values import directions, read_check_values
 from tip_exchange.roles.messages import CHECK_VALUES, OPENED_ROWS
 from tip_exchange.roles.spot_check import check_seed
@@ -153,19 +155,82 @@ def test_the_ledger_charges_two_results_and_all_that_is_told(exchange: Exchange)
 def test_neither_rows_nor_attestation_before_every_seller_has_told_or_is_turned_away(exchange: Exchange) -> None:
     closed(exchange, "clinic", "lab")
     tell(exchange, "clinic")
-    for command in ("ask-rows", "attest"):
-        said = refused(exchange, "buyer", "buyer", command, "order")
-        assert exchange.wallets["lab"] in said
-        assert exchange.wallets["clinic"] not in said
-        assert "tip buyer reject" in said
+    said = refused(exchange, "buyer", "buyer", "ask-rows", "order")
+    assert exchange.wallets["lab"] in said
+    assert exchange.wallets["clinic"] not in said
+    assert "tip buyer reject" in said
+    assert checked(exchange)["lab"]["status"] == "not told"
+    assert f"{exchange.wallets['lab']} (not told)" in refused(exchange, "buyer", "buyer", "attest", "order")
     secret = secret_of(exchange)
     assert not any(secret in path.read_bytes() for path in (exchange.folder / "storage").rglob("*") if path.is_file())
     assert checked(exchange, "--reject-missing")["lab"]["status"] == "rejected"
     asked_rows(exchange, "clinic")
     assert "is rejected" in refused(exchange, "lab", "seller", "check-values", exchange.order)
+    open_rows(exchange, "clinic")
+    assert checked(exchange)["clinic"]["status"] == "passed"
     exchange.tip("buyer", "buyer", "attest", "order")
     exchange.tip("clinic", "seller", "reveal", exchange.order)
     audited(exchange)
+
+
+def bloated(exchange: Exchange, seller: str) -> None:
+    """Tell check values of the vector behind the reply, beside rows that sum to three times as much."""
+    exchange.tip(seller, "seller", "check-values", exchange.order)
+    box_key = (exchange.home("buyer") / "orders/order/box_key.bin").read_bytes()
+    honest = opened(submission(exchange, seller) / "check_values.sealed", box_key, exchange, seller)
+    tell_by_hand(exchange, seller, as_bytes(CheckValues(honest.pads, honest.vector, 3 * honest.rows)))
+
+
+def test_a_buyer_that_skips_the_check_attests_nobody_and_one_that_failed_is_never_attested(exchange: Exchange) -> None:
+    """The naive buyer attests whoever told anything, and the contract pays for rows that do not add up."""
+    closed(exchange, "clinic", "lab", rows=0)
+    tell(exchange, "clinic")
+    bloated(exchange, "lab")
+    clinic, lab = (exchange.wallets[seller] for seller in ("clinic", "lab"))
+    attest = ["buyer", "attest", "order"]
+    for more in ([], ["--missing", "unavailable"], ["--sign-to", str(exchange.folder / "signed.json")]):
+        said = refused(exchange, "buyer", *attest, *more)
+        assert f"{clinic} (not checked), {lab} (not checked)" in said
+        assert "tip buyer check ORDER --reject" in said
+    assert {name: each["status"] for name, each in checked(exchange).items()} == {"clinic": "passed", "lab": "failed"}
+    said = refused(exchange, "buyer", *attest)
+    assert f"{lab} (failed)" in said
+    assert clinic not in said
+    folder = exchange.home("buyer") / "orders/order"
+    assert not (folder / "attestation.json").exists()
+
+    before = exchange.rpc("evm_snapshot")
+    own = session(exchange, "buyer")
+    market, account, order_id = own.market(), own.account(), bytes.fromhex(exchange.order[2:])
+    state, entries = market.escrow.order(order_id), market.escrow.submissions(order_id)
+    open_one = reply_opener(folder, state)
+    values, tags = zip(*(open_one(entry, fetch_reply(market.store, entry)) for entry in entries), strict=True)
+    secret = (folder / "tag_secret.bin").read_bytes()
+    journal = Journal(exchange.folder / "naive journal")
+    market.escrow.attest(account, journal, order_id, state.submissions_hash, values, tags, secret)
+    exchange.tip("lab", "seller", "reveal", exchange.order)
+    exchange.advance("2d", "3d")
+    assert exchange.tip("lab", "seller", "claim", exchange.order)["fee_wei"] > 0, "the attack must work"
+
+    assert exchange.rpc("evm_revert", before) is True
+    assert checked(exchange, "--reject")["lab"]["status"] == "rejected"
+    exchange.tip("buyer", *attest)
+    exchange.tip("clinic", "seller", "reveal", exchange.order)
+    audited(exchange)
+
+
+def test_a_verdict_on_other_submissions_lets_nobody_be_attested(exchange: Exchange) -> None:
+    """As a node would show them after a reorganisation."""
+    closed(exchange, "clinic", rows=0)
+    tell(exchange, "clinic")
+    assert checked(exchange)["clinic"]["status"] == "passed"
+    path = exchange.home("buyer") / "orders/order/row_check.json"
+    kept = json.loads(path.read_bytes())
+    kept["basis"]["submissions"] = "00" * 32
+    path.write_text(json.dumps(kept))
+    assert "not checked" in refused(exchange, "buyer", "buyer", "attest", "order")
+    checked(exchange)
+    exchange.tip("buyer", "buyer", "attest", "order")
 
 
 def test_check_values_are_told_when_submissions_are_closed_and_the_seed_is_public(exchange: Exchange) -> None:
@@ -271,6 +336,8 @@ def test_values_sent_after_the_draw_secret_is_public_are_not_taken(exchange: Exc
 def test_a_damaged_copy_of_what_was_fixed_is_named(exchange: Exchange) -> None:
     closed(exchange, "clinic")
     asked_rows(exchange, "clinic")
+    open_rows(exchange, "clinic")
+    assert checked(exchange)["clinic"]["status"] == "passed"
     path = exchange.home("buyer") / f"orders/order/check_values/{exchange.wallets['clinic']}.sealed"
     honest = path.read_bytes()
     path.write_bytes(honest[:-1])

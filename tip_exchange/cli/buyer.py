@@ -403,13 +403,14 @@ def check(
     its records, and nobody learns its value.
     """
     from tip_exchange.roles import row_check as role
+    from tip_exchange.roles.verdicts import Status
 
     market = session.market()
     with progress_bar() as progress:
         verdicts = role.check_rows(market, session.home, order, progress, compute=compute)
     if rejecting or reject_missing:
-        failed: tuple[role.Status, ...] = ("failed",) if rejecting else ()
-        missing: tuple[role.Status, ...] = ("not told", "not opened") if reject_missing else ()
+        failed: tuple[Status, ...] = ("failed",) if rejecting else ()
+        missing: tuple[Status, ...] = ("not told", "not opened") if reject_missing else ()
         turned = failed + missing
         verdicts = role.reject_sellers(market, session.home, session.account(), order, verdicts, turned)
     lines = []
@@ -445,7 +446,7 @@ def attest(
 ) -> None:
     """Decrypt the replies to ORDER (its name or id) and attest the padded values and tags, knowing none of them.
 
-    In an order with tags every seller that is not rejected must have told its check values.
+    Where sellers tell check values or open rows, each that is not rejected must have passed `tip buyer check`.
     """
     from tip_exchange.files import write_atomic
     from tip_exchange.roles import buyer as role

@@ -44,10 +44,11 @@ from tip_exchange.encryption.wire import NO_RECORD_QUERY, map_query, record_widt
 from tip_exchange.errors import CounterpartyError, InputError, IntegrityError, StateError, StorageError
 from tip_exchange.files import find_state, held, read_state, write_atomic
 from tip_exchange.influence.settings import Compute, QueryRecipe
-from tip_exchange.roles.check_values import fix_check_values, read_check_values
+from tip_exchange.roles.check_values import read_check_values
 from tip_exchange.roles.market import Market, Progress, query_kind, require_phase, scores_context
 from tip_exchange.roles.publication import manifest, publish_model, read_model_records
 from tip_exchange.roles.spot_check import SECRET_BYTES, check_seed, keep_own_records
+from tip_exchange.roles.verdicts import require_passed
 from tip_exchange.storage import BlobStore
 from tip_exchange.types import (
     CLIP_NORM_SCALE,
@@ -407,8 +408,8 @@ def prepare_attestation(
 ) -> Attestation:
     """Decrypt every live reply and write the attestation down before anybody sees it.
 
-    A reply that is no valid wire object is attested INVALID; so is a rejected seller's entry. In an order with tags
-    check values are fixed first, if they are not yet: the attestation makes the factors public that tags are made with.
+    A reply that is no valid wire object is attested INVALID; so is a rejected seller's entry. In an order with tags, or
+    with rows to open, every other seller must have passed the last check (:mod:`~tip_exchange.roles.row_check`).
 
     Args:
         market, home, order, progress: what, where, which order.
@@ -416,7 +417,8 @@ def prepare_attestation(
             sellers may then publish them on the chain, and :func:`~tip_exchange.roles.respond.answer` answers them.
 
     Raises:
-        StateError: the order is in another phase, or has tags and a seller told no check values, naming it.
+        ContractRevert: the order is in another phase.
+        StateError: a seller that is not rejected was never checked, or has not passed; names all such.
         StorageError, IntegrityError: a reply is missing or is not the committed one, naming the seller; wait for it,
             reject that seller, or attest UNAVAILABLE.
     """
@@ -426,14 +428,13 @@ def prepare_attestation(
     require_phase(state, Phase.ATTESTING)
     path = folder / "attestation.json"
     submissions = market.escrow.submissions(identity)
+    require_passed(folder, state, submissions)
     rejected = [submission.index for submission in submissions if submission.rejected]
     if path.exists():
         saved = read_state(path)
         same = saved["submissions"] == state.submissions_hash.hex() and saved["rejected"] == rejected
         if same and UNAVAILABLE not in saved["values"]:  # else a reply may have come meanwhile
             return _attestation(folder, state, saved)
-    if state.terms.tagged:
-        fix_check_values(market, folder, state)
     open_one, opened = reply_opener(folder, state), list[tuple[int, int]]()
     for done, submission in enumerate(submissions):
         progress("decrypting", done, len(submissions))

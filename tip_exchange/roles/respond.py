@@ -28,6 +28,7 @@ from tip_exchange.roles import buyer
 from tip_exchange.roles.dispute import draw, published_replies
 from tip_exchange.roles.market import Market, Progress, query_kind, require_phase
 from tip_exchange.roles.row_check import check_rows, reject_sellers
+from tip_exchange.roles.verdicts import is_checked
 from tip_exchange.types import UNAVAILABLE, OrderState, Phase
 
 
@@ -134,7 +135,7 @@ def look(
     state = market.escrow.order(identity)
     done, over = "", False
     if state.phase == Phase.ATTESTING:
-        if (state.terms.spotCheckRows or state.terms.tagged) and not state.attested:
+        if is_checked(state.terms) and not state.attested:
             done, waits = _check_in_time(market, home, account, order, state, progress, compute)
             if waits:
                 return Watched(state.phase, done, over)

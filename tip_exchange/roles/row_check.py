@@ -3,26 +3,26 @@
 A seller *fails* for what its own signed bytes show: check values that are not of a mean of clipped rows, an opening
 that is malformed or whose rows are not the ones drawn, a row that is no record for the order's model or not of its
 check values, rows that repeat each other, or more rows equal to an earlier seller's than chance explains. What is only
-unlikely is a *warning*. Whether to reject is the buyer's decision.
+unlikely is a *warning*. Whether to reject is the buyer's decision, but who has not passed is not attested.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tip_exchange.chain.wallets import LocalAccount
 from tip_exchange.check_values import CheckValues, bias_misfit, dithers, length_misfit, rows_fit, sum_misfit
-from tip_exchange.commitments import canonical_json, records_commitment
+from tip_exchange.commitments import records_commitment
 from tip_exchange.encryption.parameters import parameter_set
 from tip_exchange.encryption.sealed_stream import open_stream
 from tip_exchange.errors import DataError, IntegrityError, StateError, StorageError, WireError
-from tip_exchange.files import find_state, held, read_state, write_atomic
+from tip_exchange.files import held, read_state
 from tip_exchange.influence.records import UNLABELLED, Record, record_from_bytes
 from tip_exchange.influence.settings import STANDARD, Compute
 from tip_exchange.roles.buyer import identity_of, order_folder, reject
@@ -41,6 +41,7 @@ from tip_exchange.roles.spot_check import (
     publish_check_seed,
     publish_draw_secret,
 )
+from tip_exchange.roles.verdicts import Status, Verdict, is_checked, keep_verdicts, kept_verdicts
 from tip_exchange.types import CLIP_NORM_SCALE, OrderState, Phase, Submission
 
 if TYPE_CHECKING:
@@ -56,31 +57,6 @@ UNLIKELY_PART = 0.05
 """Part of the buyer's own validation records whose labels count as unlikely; it sets the bound for opened rows."""
 
 MOST_REASONS = 5
-
-Status = Literal["passed", "failed", "not told", "waiting", "not opened", "rejected"]
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What the check found of one seller.
-
-    Attributes:
-        seller: whose.
-        status: ``failed`` for every one of the reasons; ``not told`` if there are no check values that the seller
-            signed, or not the bytes it signed for, and ``waiting`` for a seller that waits for such a one; ``not
-            opened`` if there are no such rows; ``rejected`` if the buyer has turned it away.
-        records: how many it committed to; 0 if that is not known.
-        rows: how many of them were opened.
-        reasons: why it fails, or why nothing counts as opened.
-        warnings: what is unlikely, and proves nothing.
-    """
-
-    seller: str
-    status: Status
-    records: int = 0
-    rows: int = 0
-    reasons: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
 
 
 def check_rows(
@@ -103,14 +79,16 @@ def check_rows(
     folder = order_folder(home, order)
     with held(folder):
         state = market.escrow.order(identity_of(folder))
-        if not (state.terms.spotCheckRows or state.terms.tagged):
+        if not is_checked(state.terms):
             raise StateError(f"order 0x{state.order_id.hex()} asks no seller to open rows; there is nothing to check")
         require_phase(state, Phase.ATTESTING)
         submissions = market.escrow.submissions(state.order_id)
+        basis: dict[str, Any] = {"submissions": state.submissions_hash.hex()}
         told: dict[str, CheckValues] = {}
         if state.terms.tagged:
             publish_check_seed(market.store, folder, state)
             if early := _before_the_draw(market, folder, state, submissions):
+                keep_verdicts(folder, basis, early)
                 return early
             told = fix_check_values(market, folder, state)
         fetched: dict[str, str] = {}
@@ -118,19 +96,17 @@ def check_rows(
         if state.terms.spotCheckRows:
             publish_draw_secret(market.store, folder, state)
             fetched, missing = _fetch(market, folder, state, submissions)
-        basis = {"submissions": state.submissions_hash.hex(), "rows": fetched}
-        kept = find_state(folder / "row_check.json")
-        if kept is None or kept["basis"] != basis:
+        basis |= {"rows": fetched}
+        verdicts = kept_verdicts(folder, basis)
+        if verdicts is None:
             check = _Check(market, home, folder, state, told, compute)
             verdicts = []
             for done, entry in enumerate(submissions):
                 progress("checking rows", done, len(submissions))
                 verdicts.append(check.seller(entry, missing.get(entry.seller)))
             progress("checking rows", len(submissions), len(submissions))
-            kept = {"basis": basis, "verdicts": [asdict(verdict) for verdict in verdicts]}
-            write_atomic(folder / "row_check.json", canonical_json(kept))
+            keep_verdicts(folder, basis, verdicts)
     rejected = {entry.seller for entry in submissions if entry.rejected}
-    verdicts = [_verdict(saved) for saved in kept["verdicts"]]
     return [replace(each, status="rejected") if each.seller in rejected else each for each in verdicts]
 
 
@@ -175,10 +151,6 @@ def reject_sellers(
             verdict = replace(verdict, status="rejected")
         after.append(verdict)
     return after
-
-
-def _verdict(saved: dict[str, Any]) -> Verdict:
-    return Verdict(**{**saved, "reasons": tuple(saved["reasons"]), "warnings": tuple(saved["warnings"])})
 
 
 def _sealed(folder: Path, seller: str) -> Path:
