@@ -383,10 +383,48 @@ def test_a_watched_order_fixes_values_draws_rows_and_attests_without_hands(excha
     assert f"rejected {exchange.wallets['ward']} (not told" in exchange.tip("buyer", *look)["done"]
     assert "rows of" in exchange.tip("buyer", *look)["done"]
     open_rows(exchange, "clinic")
-    exchange.advance("12h")
+    exchange.advance("17h")
+    assert "rows of " + exchange.wallets["lab"] in exchange.tip("buyer", *look)["done"]
+    exchange.advance("1h")
     assert f"rejected {exchange.wallets['lab']} (not opened" in exchange.tip("buyer", *look)["done"]
     exchange.tip("clinic", "seller", "reveal", exchange.order)
     audited(exchange)
+
+
+def test_a_watcher_that_starts_late_gives_those_it_asks_time_from_then_on(exchange: Exchange) -> None:
+    """Counted from the start of the window, as a naive one would, their time is over before they are asked."""
+    closed(exchange, *SELLERS, asked=False)
+    path, look = exchange.home("buyer") / "orders/order/asked.json", ["buyer", "watch", "order", "--once"]
+    exchange.advance("24h")
+    assert "check values of" in exchange.tip("buyer", *look)["done"]
+    asked = json.loads(path.read_bytes())
+    now = int(exchange.rpc("eth_getBlockByNumber", "latest", False)["timestamp"], 16)
+    assert list(asked) == ["check values"]
+    assert now - 3600 < asked["check values"] <= now
+    tell(exchange, "clinic", "lab")
+    exchange.advance("5h")
+    assert "check values of " + exchange.wallets["ward"] in exchange.tip("buyer", *look)["done"]
+    exchange.advance("1h")
+    assert f"rejected {exchange.wallets['ward']} (not told" in exchange.tip("buyer", *look)["done"]
+    assert "rows of" in exchange.tip("buyer", *look)["done"]
+    later = json.loads(path.read_bytes())
+    assert later["check values"] == asked["check values"], "the first time counts, whoever looks again"
+    assert 6 * 3600 <= later["rows"] - asked["check values"] < 7 * 3600
+    open_rows(exchange, "clinic")
+    exchange.advance("8h")
+    assert "rows of " + exchange.wallets["lab"] in exchange.tip("buyer", *look)["done"]
+    exchange.advance("1h")
+    assert f"rejected {exchange.wallets['lab']} (not opened" in exchange.tip("buyer", *look)["done"]
+    exchange.tip("clinic", "seller", "reveal", exchange.order)
+    audited(exchange)
+
+
+def test_a_watcher_that_starts_late_waits_for_nobody_who_was_asked_long_ago_by_hand(exchange: Exchange) -> None:
+    closed(exchange, "clinic", "lab", rows=0)
+    tell(exchange, "clinic")
+    exchange.advance("13h")
+    done = exchange.tip("buyer", "buyer", "watch", "order", "--once")["done"]
+    assert f"rejected {exchange.wallets['lab']} (not told" in done
 
 
 def test_a_probe_with_records_convicts_a_buyer_that_checks_rows_and_shifts_everybody(exchange: Exchange) -> None:

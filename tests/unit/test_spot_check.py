@@ -33,6 +33,7 @@ from tip_exchange.influence.records import (
     record_bytes,
     record_from_bytes,
 )
+from tip_exchange.roles.respond import RESERVE, VALUES_PART, waits_until
 from tip_exchange.roles.spot_check import (
     OWN_RECORDS,
     OpenedRow,
@@ -328,3 +329,13 @@ def test_the_stated_bound_is_that_of_the_largest_opening() -> None:
     largest = 41 + 20 * (32 + 4 + MAX_RECORD_BYTES + 32 * 32)
     assert largest < opening_limit(20) < largest * 1.001 + 200
     assert proof_length(2**32 - 1, 0) == 32
+
+
+def test_a_watcher_gives_sellers_a_part_of_what_is_left_but_none_of_the_last_minutes() -> None:
+    until = 10**9
+    for left in (2 * 86400, 3600, 900):
+        given = waits_until(until - left, until, VALUES_PART) - (until - left)
+        assert given == left // VALUES_PART
+        assert left - given >= RESERVE
+    for left in (700, RESERVE, 60, 0):
+        assert waits_until(until - left, until, VALUES_PART) == until - RESERVE, "silence costs budget and bond"

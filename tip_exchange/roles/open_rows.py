@@ -55,10 +55,11 @@ def ask_check_values(market: Market, home: Path, order: str) -> None:
         StorageError: the storage cannot be reached.
     """
     folder = order_folder(home, order)
-    state = market.escrow.order(identity_of(folder))
-    require_tags(state)
-    require_phase(state, Phase.ATTESTING)
-    publish_check_seed(market.store, folder, state)
+    with held(folder):
+        state = market.escrow.order(identity_of(folder))
+        require_tags(state)
+        require_phase(state, Phase.ATTESTING)
+        publish_check_seed(market, folder, state)
 
 
 def ask_rows(market: Market, home: Path, order: str) -> int:
@@ -79,7 +80,7 @@ def ask_rows(market: Market, home: Path, order: str) -> int:
         require_spot_check(state)
         if state.terms.tagged:
             fix_check_values(market, folder, state)
-        publish_draw_secret(market.store, folder, state)
+        publish_draw_secret(market, folder, state)
     return state.terms.spotCheckRows
 
 

@@ -28,6 +28,7 @@ from tip_exchange.roles import buyer
 from tip_exchange.roles.dispute import draw, published_replies
 from tip_exchange.roles.market import Market, Progress, query_kind, require_phase
 from tip_exchange.roles.row_check import check_rows, reject_sellers
+from tip_exchange.roles.spot_check import Asked, asked_at
 from tip_exchange.roles.verdicts import is_checked
 from tip_exchange.types import UNAVAILABLE, OrderState, Phase
 
@@ -103,8 +104,11 @@ def respond(market: Market, home: Path, account: LocalAccount, order: str) -> Re
 
 
 VALUES_PART, ROWS_PART = 4, 2
-"""Sellers have a quarter of Attesting to tell check values, and then until half of it to open their rows, before a
-watcher rejects those that did not."""
+"""Sellers have a quarter of what is left of Attesting when they are asked for check values, and half of what is left
+when they are asked for rows, before a watcher rejects those that sent none."""
+
+RESERVE = 600
+"""Seconds at the end of Attesting in which a watcher waits for no seller: silence would cost budget and bond."""
 
 LATEST_PART = 4
 """A watcher waits for missing replies until a quarter of Attesting is left, and attests UNAVAILABLE then."""
@@ -157,6 +161,11 @@ def look(
     return Watched(state.phase, done, over)
 
 
+def waits_until(asked: int, attest_until: int, part: int) -> int:
+    """When a watcher stops to wait for sellers that were asked then, all three Unix seconds of the chain."""
+    return min(asked + (attest_until - asked) // part, attest_until - RESERVE)
+
+
 def _check_in_time(
     market: Market,
     home: Path,
@@ -167,14 +176,17 @@ def _check_in_time(
     compute: Compute,
 ) -> tuple[str, bool]:
     """What was done about check values and rows, and whether the attestation has to wait."""
-    window, now = state.terms.attestWindow, market.escrow.now()
     verdicts = check_rows(market, home, order, progress, compute=compute)
     missing = [each.seller for each in verdicts if each.status in ("not told", "not opened")]
     drawn = all(each.status not in ("not told", "waiting") for each in verdicts)
-    # a seller that told nothing keeps all others waiting, so it has less time
-    latest = state.attest_until - window + window // (ROWS_PART if drawn else VALUES_PART)
-    if missing and now < latest:
-        return f"waits until {clock(latest)} for {'rows' if drawn else 'check values'} of {', '.join(missing)}", True
+    if missing:
+        # a seller that told nothing keeps all others waiting, so it has less time
+        wanted: Asked = "rows" if drawn else "check values"
+        part = ROWS_PART if drawn else VALUES_PART
+        asked = asked_at(buyer.order_folder(home, order), wanted)
+        latest = waits_until(asked, state.attest_until, part)
+        if market.escrow.now() < latest:
+            return f"waits until {clock(latest)} for {wanted} of {', '.join(missing)}", True
     after = reject_sellers(market, home, account, order, verdicts, ("failed", "not told", "not opened"))
     said = [
         f"rejected {was.seller} ({was.status}: {'; '.join(was.reasons)})"

@@ -86,7 +86,7 @@ def check_rows(
         basis: dict[str, Any] = {"submissions": state.submissions_hash.hex()}
         told: dict[str, CheckValues] = {}
         if state.terms.tagged:
-            publish_check_seed(market.store, folder, state)
+            publish_check_seed(market, folder, state)
             if early := _before_the_draw(market, folder, state, submissions):
                 keep_verdicts(folder, basis, early)
                 return early
@@ -94,7 +94,7 @@ def check_rows(
         fetched: dict[str, str] = {}
         missing: dict[str, str] = {}
         if state.terms.spotCheckRows:
-            publish_draw_secret(market.store, folder, state)
+            publish_draw_secret(market, folder, state)
             fetched, missing = _fetch(market, folder, state, submissions)
         basis |= {"rows": fetched}
         verdicts = kept_verdicts(folder, basis)

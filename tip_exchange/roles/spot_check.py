@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from tip_exchange.commitments import keccak, leaf_salt, merkle_proofs, merkle_verify, proof_length
+from tip_exchange.commitments import canonical_json, keccak, leaf_salt, merkle_proofs, merkle_verify, proof_length
 from tip_exchange.encryption.sealed_stream import sealed_bytes
 from tip_exchange.errors import IntegrityError, StateError, StorageError, WireError
-from tip_exchange.files import write_atomic
+from tip_exchange.files import find_state, read_state, write_atomic
 from tip_exchange.influence.records import (
     MAX_RECORD_BYTES,
     Record,
@@ -29,6 +29,7 @@ from tip_exchange.influence.records import (
     record_bytes,
     record_from_bytes,
 )
+from tip_exchange.roles.market import Market
 from tip_exchange.storage import BlobStore
 from tip_exchange.types import OrderState
 
@@ -38,6 +39,9 @@ OWN_RECORDS = 512
 
 MAX_RECORDS = 2**32 - 1
 """Most records a seller can declare."""
+
+Asked = Literal["check values", "rows"]
+"""What sellers are asked for before the attestation."""
 
 _DRAW = b"tip_exchange spot check 1"
 _HEADER = struct.Struct(">4sBI32s")
@@ -76,23 +80,46 @@ def own_draw_secret(folder: Path, state: OrderState) -> bytes:
     return secret
 
 
-def publish_check_seed(store: BlobStore, folder: Path, state: OrderState) -> bytes:
-    """Put the order's check seed where sellers look for it, and read it back; the seed.
+def publish_check_seed(market: Market, folder: Path, state: OrderState) -> bytes:
+    """Put the order's check seed where sellers look for it, read it back, and write down when; the seed.
 
     Raises:
         StateError: the secret in the order's folder is not the one committed to.
         StorageError: the storage cannot be reached or does not keep it.
     """
-    store.put(state.terms.spotCheckHash, check_seed(own_draw_secret(folder, state)))
-    return published_check_seed(store, state)
+    market.store.put(state.terms.spotCheckHash, check_seed(own_draw_secret(folder, state)))
+    seed = published_check_seed(market.store, state)
+    _note_asking(market, folder, "check values")
+    return seed
 
 
-def publish_draw_secret(store: BlobStore, folder: Path, state: OrderState) -> bytes:
+def publish_draw_secret(market: Market, folder: Path, state: OrderState) -> bytes:
     """As :func:`publish_check_seed`, the draw secret as well; the secret."""
     secret = own_draw_secret(folder, state)
-    publish_check_seed(store, folder, state)
-    store.put(check_seed(secret), secret)
-    return published_draw_secret(store, state)
+    publish_check_seed(market, folder, state)
+    market.store.put(check_seed(secret), secret)
+    secret = published_draw_secret(market.store, state)
+    _note_asking(market, folder, "rows")
+    return secret
+
+
+def _note_asking(market: Market, folder: Path, asked: Asked) -> None:
+    # after what sellers need is public: a kill before this line gives them more time, never less
+    noted = find_state(folder / "asked.json") or {}
+    if asked not in noted:
+        write_atomic(folder / "asked.json", canonical_json({**noted, asked: market.escrow.now()}))
+
+
+def asked_at(folder: Path, asked: Asked) -> int:
+    """When sellers were first asked for check values, or for rows: Unix seconds of the chain.
+
+    Raises:
+        StateError: they never were, or the file that says so is damaged.
+    """
+    noted = read_state(folder / "asked.json")
+    if asked not in noted:
+        raise StateError(f"{folder}: nobody was asked for {asked} so far (`tip buyer check`)")
+    return int(noted[asked])
 
 
 def published_check_seed(store: BlobStore, state: OrderState) -> bytes:
