@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import secrets
@@ -11,6 +10,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from tip_exchange.errors import FolderHeld, StateError
 
@@ -69,38 +70,50 @@ def find_state(path: Path) -> dict[str, Any] | None:
     return read_state(path) if path.exists() else None
 
 
+def lock_of(folder: Path) -> FileLock:
+    """The lock of a folder, which is made if missing, as a context manager; waits for other processes.
+
+    The system lets go of it when the process ends, however it ends.
+
+    Raises:
+        OSError: the file system refused.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return FileLock(folder / ".lock", mode=0o600)
+
+
 def make_room(folder: Path, name: str, size: int, limit: int) -> bool:
     """Make room for ``name``, of ``size`` bytes, among the folders in ``folder`` by removing those used longest ago.
+
+    One process at a time does. What another one has open stays readable and writable for that one.
 
     Returns:
         Whether there is room: False if it exceeds ``limit`` bytes alone; nothing is removed then.
     """
     if size > limit:
         return False
-    others = [path for path in folder.iterdir() if path.name != name] if folder.exists() else []
-    sizes = {path: sum(file.stat().st_size for file in path.iterdir()) for path in others}
-    taken = size + sum(sizes.values())
-    for path in sorted(others, key=lambda path: path.stat().st_mtime):
-        if taken <= limit:
-            break
-        taken -= sizes[path]
-        shutil.rmtree(path)
+    with lock_of(folder):
+        others = [path for path in folder.iterdir() if path.is_dir() and path.name != name]
+        sizes = {path: sum(file.stat().st_size for file in path.iterdir()) for path in others}
+        taken = size + sum(sizes.values())
+        for path in sorted(others, key=lambda path: path.stat().st_mtime):
+            if taken <= limit:
+                break
+            taken -= sizes[path]
+            shutil.rmtree(path)
     return True
 
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Hold ``folder`` for this process alone; the system lets go when the process ends, however it ends.
+    """Hold ``folder`` for this process alone, as :func:`lock_of`, but without waiting.
 
     Raises:
         FolderHeld: another process holds it.
     """
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with os.fdopen(os.open(folder / ".lock", os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise FolderHeld(
-                f"another process is working in {folder}; wait for it to end, then run this again"
-            ) from error
+    try:
+        lock = lock_of(folder).acquire(timeout=0)
+    except Timeout as error:
+        raise FolderHeld(f"another process is working in {folder}; wait for it to end, then run this again") from error
+    with lock:
         yield

@@ -75,7 +75,7 @@ def test_a_full_disk_is_said_and_loses_nothing(tmp_path: Path, monkeypatch: pyte
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "open", full)
+        patch.setattr(os, "pwrite", full)
         with pytest.raises(StateError, match=r"No space left on device; \d+ MiB free"):
             kept.write(np.arange(3, 6), np.ones((3, 4), np.float32))
     assert kept.read(np.arange(3)) is not None
@@ -94,6 +94,16 @@ def test_the_oldest_stores_make_room_and_a_larger_one_than_all_room_is_not_kept(
     assert opened("c") is not None
     assert not first.folder.exists()
     assert opened("d", count=1000) is None
+
+
+def test_a_store_removed_to_make_room_serves_whoever_has_it_open(tmp_path: Path) -> None:
+    first = open_store(tmp_path, {"model": "a"}, 9, 4, limit=200)
+    assert first is not None
+    first.write(np.arange(3), np.ones((3, 4), np.float32))
+    assert open_store(tmp_path, {"model": "b"}, 9, 4, limit=200) is not None
+    assert not first.folder.exists()
+    first.write(np.arange(3, 6), np.ones((3, 4), np.float32))
+    assert np.array_equal(first.read(np.arange(6)), np.ones((6, 4)))
 
 
 def collected(folder: ModelFolder, kept: GradientStore | None, **options: int) -> np.ndarray:

@@ -7,7 +7,8 @@
     <folder>/crc.u32        uint32 (n,), CRC-32 of each row; 0 where there is none yet
 
 A row counts only if its checksum fits, so neither a kill nor a power cut between two writes needs any repair: what is
-damaged is computed again.
+damaged is computed again. Several processes may work on one store: a lock beside all stores of a home lets one at a
+time make a store, write rows or remove what was used longest ago.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import json
 import mmap
 import os
 import shutil
+import weakref
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,17 +28,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tip_exchange.errors import StateError
-from tip_exchange.files import make_room, write_atomic
+from tip_exchange.files import lock_of, make_room, write_atomic
 
 MAX_BYTES = 16 << 30
 """Most bytes of gradients that a home keeps; those used longest ago make room, and more than this is never kept."""
 
 
 class GradientStore:
-    """Rows of n records by index. One process writes at a time.
+    """Rows of n records by index. If another process removes the folder to make room, this one goes on without it.
 
     Args:
-        folder: made if missing.
+        folder: made if missing; the lock is in the folder above.
         key: JSON of what fixes the rows: model, seed, records, number format.
         count: n.
         dimension: d.
@@ -50,18 +52,21 @@ class GradientStore:
         self._width = 4 * dimension
         described = json.dumps({**key, "count": count, "dimension": dimension}, sort_keys=True).encode()
         try:
-            if not (folder / "key.json").exists():
-                folder.mkdir(parents=True, exist_ok=True)
-                with (folder / "rows.f32").open("wb") as file:
-                    file.truncate(count * self._width)
-                (folder / "crc.u32").write_bytes(bytes(4 * count))
-                write_atomic(folder / "key.json", described)
-            if (folder / "key.json").read_bytes() != described:
-                raise StateError(f"{folder} holds gradients of something else; remove it or choose another folder.")
-            os.utime(folder)
-            self._sums = np.memmap(folder / "crc.u32", dtype="<u4", mode="r+", shape=(count,))
-            with (folder / "rows.f32").open("rb") as file:
-                self._map = mmap.mmap(file.fileno(), count * self._width, access=mmap.ACCESS_READ)
+            self._lock = lock_of(folder.parent)
+            with self._lock:
+                if not (folder / "key.json").exists():
+                    folder.mkdir(exist_ok=True)
+                    with (folder / "rows.f32").open("wb") as file:
+                        file.truncate(count * self._width)
+                    (folder / "crc.u32").write_bytes(bytes(4 * count))
+                    write_atomic(folder / "key.json", described)
+                if (folder / "key.json").read_bytes() != described:
+                    raise StateError(f"{folder} holds gradients of something else; remove it or choose another folder.")
+                os.utime(folder)
+                self._sums = np.memmap(folder / "crc.u32", dtype="<u4", mode="r+", shape=(count,))
+                self._rows = os.open(folder / "rows.f32", os.O_RDWR)
+            weakref.finalize(self, os.close, self._rows)
+            self._map = mmap.mmap(self._rows, count * self._width, access=mmap.ACCESS_READ)
         except (OSError, ValueError) as error:
             raise StateError(f"{folder} is no usable store of gradients ({error}); remove it to begin anew.") from error
 
@@ -81,18 +86,17 @@ class GradientStore:
         """
         stored = np.ascontiguousarray(rows, dtype="<f4")
         try:
-            # written, not mapped: on a full disk a mapping would kill the process
-            with (self.folder / "rows.f32").open("r+b", buffering=0) as file:
+            with self._lock:
+                # written, not mapped: on a full disk a mapping would kill the process
                 for index, row in zip(indices.tolist(), stored, strict=True):
-                    file.seek(index * self._width)
-                    file.write(row.tobytes())
+                    os.pwrite(self._rows, row.tobytes(), index * self._width)
+                self._sums[indices] = _checksums(stored)
         except OSError as error:
-            free = shutil.disk_usage(self.folder).free
+            free = shutil.disk_usage(self.folder.parent).free
             raise StateError(
                 f"cannot write to {self.folder} ({error.strerror}; {free >> 20} MiB free); make room, then run this "
                 "again: what is computed is kept"
             ) from error
-        self._sums[indices] = _checksums(stored)
 
     def held(self) -> int:
         """Number of rows there."""
