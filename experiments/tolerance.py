@@ -27,7 +27,16 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from tip_exchange.check_values import CHECKS, DEVIATIONS, ROW_TOLERANCE, bias_misfit, dithered, rows_fit, step
+from tip_exchange.check_values import (
+    CHECKS,
+    DEVIATIONS,
+    ROW_TOLERANCE,
+    OpenedRows,
+    bias_misfit,
+    dithered,
+    rows_fit,
+    step,
+)
 from tip_exchange.influence.gradients import dimension, projected_gradients
 from tip_exchange.influence.models import ModelFolder
 from tip_exchange.influence.records import Record, read_records
@@ -118,10 +127,10 @@ def tests(reference: NDArray[np.float64], rows: NDArray[np.float64]) -> dict[str
         true, other = reference[chosen] @ drawn, rows[chosen] @ drawn
         dithers = dice.random(true.shape)
         told = dithered(other, dithers, step(n, d))
-        compared = (told, true, np.ones(len(chosen)), dithers, n, d)
-        failed += not rows_fit(*compared).all()
+        compared = OpenedRows(told, true, np.ones(len(chosen)), dithers, n, d)
+        failed += not rows_fit(compared).all()
         largest = max(largest, float(np.abs(other - true).max()) / (DEVIATIONS * ROW_TOLERANCE / d**0.5))
-        together = max(together, bias_misfit(*compared))
+        together = max(together, bias_misfit(compared))
     return {"failed": failed, "largest_of_allowed": largest, "together_of_allowed": together}
 
 

@@ -151,52 +151,52 @@ def longest_lie(records: int) -> float:
     return (sqrt(_chi_square(CHANCE / records)) + sqrt(CHECKS) * step(records, 1)) / TYPICAL
 
 
-def rows_fit(
-    told: NDArray[np.int16],
-    recomputed: NDArray[np.float64],
-    norms: NDArray[np.float64],
-    dithers: NDArray[np.float64],
-    records: int,
-    dimension: int,
-) -> NDArray[np.bool_]:
-    """Which of the opened rows' dithered values can be those of the records, bool (k,).
+@dataclass(frozen=True, eq=False, slots=True)
+class OpenedRows:
+    """What was told of k opened rows, and what the records in them give.
 
-    Args:
-        told: q of the opened rows, int16 (k, 6).
+    Attributes:
+        told: their q, int16 (k, 6).
         recomputed: ⟨wⱼ, gᵢ⟩ of the gradients recomputed from the records, float64 (k, 6).
         norms: of these gradients, clipped and over C, float64 (k,).
-        dithers: of the opened rows, float64 (k, 6).
+        dithers: of these rows, float64 (k, 6).
         records: n, of which these are k.
         dimension: d.
     """
-    width = step(records, dimension)
-    apart = np.abs(_undithered(told, dithers, width) - recomputed)
-    tolerance = DEVIATIONS * ROW_TOLERANCE / sqrt(dimension) * norms[:, None]
-    return np.asarray((apart <= (width / 2 + tolerance) * (1 + 1e-9)).all(axis=1))
+
+    told: NDArray[np.int16]
+    recomputed: NDArray[np.float64]
+    norms: NDArray[np.float64]
+    dithers: NDArray[np.float64]
+    records: int
+    dimension: int
+
+    @property
+    def step(self) -> float:
+        """The step that they were told in."""
+        return step(self.records, self.dimension)
+
+    @property
+    def apart(self) -> NDArray[np.float64]:
+        """Told less recomputed, float64 (k, 6): uniform in half a step either way, as the dithers are known."""
+        return np.asarray((self.told + 0.5 - self.dithers) * self.step - self.recomputed)
 
 
-def bias_misfit(
-    told: NDArray[np.int16],
-    recomputed: NDArray[np.float64],
-    norms: NDArray[np.float64],
-    dithers: NDArray[np.float64],
-    records: int,
-    dimension: int,
-) -> float:
+def rows_fit(rows: OpenedRows) -> NDArray[np.bool_]:
+    """Which of the opened rows' dithered values can be those of the records, bool (k,)."""
+    tolerance = DEVIATIONS * ROW_TOLERANCE / sqrt(rows.dimension) * rows.norms[:, None]
+    return np.asarray((np.abs(rows.apart) <= (rows.step / 2 + tolerance) * (1 + 1e-9)).all(axis=1))
+
+
+def bias_misfit(rows: OpenedRows) -> float:
     """How far the opened rows are off together, in multiples of what is allowed: at most 1.
 
     What :func:`rows_fit` leaves to each row could be used to lift all of them; the sum of honest rows' errors grows
-    with √k only. As :func:`sum_misfit`, over k·step²/12 + Σᵢ (τ·‖gᵢ‖)²/d. Arguments as of :func:`rows_fit`.
+    with √k only. As :func:`sum_misfit`, over k·step²/12 + Σᵢ (τ·‖gᵢ‖)²/d.
     """
-    width = step(records, dimension)
-    apart = (_undithered(told, dithers, width) - recomputed).sum(axis=0)
-    variance = len(told) * width**2 / 12 + ROW_TOLERANCE**2 * float(norms @ norms) / dimension
+    apart = rows.apart.sum(axis=0)
+    variance = len(rows.told) * rows.step**2 / 12 + ROW_TOLERANCE**2 * float(rows.norms @ rows.norms) / rows.dimension
     return float(apart @ apart / variance / _chi_square(CHANCE))
-
-
-def _undithered(told: NDArray[np.int16], dithers: NDArray[np.float64], width: float) -> NDArray[np.float64]:
-    """The value behind q, known to half a step either way when the dither is known: an error uniform in that."""
-    return np.asarray((told + 0.5 - dithers) * width)
 
 
 def bits_told(records: int) -> int:

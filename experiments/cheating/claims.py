@@ -25,6 +25,7 @@ from tip_exchange.check_values import (
     ROW_TOLERANCE,
     TYPICAL,
     CheckValues,
+    OpenedRows,
     bias_misfit,
     dithered,
     length_misfit,
@@ -87,10 +88,9 @@ def lift(rows: Rows, opened: int) -> float:
     off = 0.5 * rows.step * np.eye(1, CHECKS)
     shape = (k, CHECKS)
     zeros = np.zeros(shape, np.int16)
-    found = bias_misfit(
-        zeros, -np.broadcast_to(off, shape), np.full(k, size), np.full(shape, 0.5), len(rows.norms), rows.dimension
-    )
-    return 0.5 * rows.step / sqrt(found)
+    halves, norms = np.full(shape, 0.5), np.full(k, size)
+    lifted = OpenedRows(zeros, -np.broadcast_to(off, shape), norms, halves, len(rows.norms), rows.dimension)
+    return 0.5 * rows.step / sqrt(bias_misfit(lifted))
 
 
 def hidden(rows: Rows, opened: int, share: float, scale: int) -> float:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from experiments.cheating import claims
 from experiments.cheating.data import Pool
-from tip_exchange.check_values import CheckValues, bias_misfit, dithers, length_misfit, rows_fit, sum_misfit
+from tip_exchange.check_values import CheckValues, OpenedRows, bias_misfit, dithers, length_misfit, rows_fit, sum_misfit
 from tip_exchange.encryption.packing import Coefficients, fixed_point, inner_product
 from tip_exchange.encryption.parameters import WIDE
 from tip_exchange.encryption.tags import TagKey, check_vectors
@@ -173,10 +173,10 @@ class Order:
         if texts & seen:
             return "rows of an earlier seller"
         values, norms = self._values(rows)
-        compared = (told.rows[drawn], values, norms, submission.dithers[drawn], len(declared), dimension)
-        if not rows_fit(*compared).all():
+        compared = OpenedRows(told.rows[drawn], values, norms, submission.dithers[drawn], len(declared), dimension)
+        if not rows_fit(compared).all():
             return "a row that is not the one told"
-        if bias_misfit(*compared) > 1:
+        if bias_misfit(compared) > 1:
             return "rows off together"
         seen |= texts
         return ""

@@ -17,6 +17,7 @@ from tip_exchange.check_values import (
     CHECKS,
     ROW_TOLERANCE,
     CheckValues,
+    OpenedRows,
     bias_misfit,
     bits_told,
     dithered,
@@ -50,6 +51,10 @@ class Seller:
             q = dithered(self.values if rows is None else rows, self.dithers, step(self.n, D))
         return CheckValues(bytes(32), tuple(round(each * S**2) for each in mean.tolist()), q)
 
+    def opened(self, told: CheckValues, drawn: NDArray[np.intp]) -> OpenedRows:
+        """What the buyer compares of the rows drawn."""
+        return OpenedRows(told.rows[drawn], self.values[drawn], self.norms[drawn], self.dithers[drawn], self.n, D)
+
     def caught(self, told: CheckValues, k: int = K) -> str:
         """The first test that fails, "" if none does; k rows are drawn and opened."""
         if sum_misfit(told, D, S) > 1:
@@ -57,10 +62,10 @@ class Seller:
         if length_misfit(told.rows, D) > 1:
             return "length"
         drawn = self.dice.permutation(self.n)[:k]
-        rows = told.rows[drawn], self.values[drawn], self.norms[drawn], self.dithers[drawn], self.n, D
-        if not rows_fit(*rows).all():
+        rows = self.opened(told, drawn)
+        if not rows_fit(rows).all():
             return "row"
-        return "bias" if bias_misfit(*rows) > 1 else ""
+        return "bias" if bias_misfit(rows) > 1 else ""
 
 
 def test_an_honest_seller_passes() -> None:
@@ -170,7 +175,7 @@ def test_what_each_row_tolerates_cannot_be_used_in_all_rows_at_once() -> None:
         mean = seller.values.mean(axis=0)
         bias = 0.95 * 5 * ROW_TOLERANCE * 0.8 / sqrt(D) * np.sign(mean)
         told = seller.tells(mean + bias, seller.values + bias)
-        assert rows_fit(told.rows, seller.values, seller.norms, seller.dithers, N, D).all()
+        assert rows_fit(seller.opened(told, np.arange(N))).all()
         assert seller.caught(told) == "bias"
 
 

@@ -19,6 +19,7 @@ from tip_exchange.check_values import (
     CHECKS,
     MAX_RECORDS,
     CheckValues,
+    OpenedRows,
     bias_misfit,
     bits_told,
     check_values_bytes,
@@ -151,8 +152,9 @@ def test_real_vectors_in_fixed_point_fit_their_rows(dimension: int) -> None:
     assert sum_misfit(read, dimension, WIDE.S) <= 1
     assert length_misfit(read.rows, dimension) <= 1
     norms = np.linalg.norm(gradients, axis=1)
-    assert rows_fit(read.rows, values, norms, u, n, dimension).all()
-    assert bias_misfit(read.rows, values, norms, u, n, dimension) <= 1
+    opened = OpenedRows(read.rows, values, norms, u, n, dimension)
+    assert rows_fit(opened).all()
+    assert bias_misfit(opened) <= 1
 
 
 def moved(values: Rows, norms: Rows, dice: np.random.Generator) -> Rows:
@@ -171,11 +173,11 @@ def test_rows_recomputed_by_another_machine_fit_and_those_of_other_records_do_no
     rows = dithered(values, u, step(n, D))
     recomputed = moved(values, norms, dice)
     # one honest seller of 20 rows in 10⁵ may fail, hence one row in 2·10⁶
-    assert (~rows_fit(rows, recomputed, norms, u, n, D)).sum() <= stats.binom.isf(1e-6, k, 5e-7)
+    assert (~rows_fit(OpenedRows(rows, recomputed, norms, u, n, D))).sum() <= stats.binom.isf(1e-6, k, 5e-7)
     sellers = np.arange(k).reshape(-1, 20)
-    biased = sum(bias_misfit(rows[i], recomputed[i], norms[i], u[i], n, D) > 1 for i in sellers)
+    biased = sum(bias_misfit(OpenedRows(rows[i], recomputed[i], norms[i], u[i], n, D)) > 1 for i in sellers)
     assert biased <= stats.binom.isf(1e-6, len(sellers), 1e-5)
-    others = rows_fit(rows, dice.permutation(checks_of(norms, dice)), norms, u, n, D)
+    others = rows_fit(OpenedRows(rows, dice.permutation(checks_of(norms, dice)), norms, u, n, D))
     if n < 10**5:
         assert others[norms > 0.1].mean() < 0.01
 
@@ -186,7 +188,7 @@ def test_opened_rows_of_an_honest_seller_are_not_biased(k: int) -> None:
     for _ in range(3_000):
         norms = heavy_tails(k, dice)
         values, u = checks_of(norms, dice), dice.random((k, CHECKS))
-        assert bias_misfit(dithered(values, u, step(200, D)), values, norms, u, 200, D) < 1
+        assert bias_misfit(OpenedRows(dithered(values, u, step(200, D)), values, norms, u, 200, D)) < 1
 
 
 def test_there_are_as_many_check_values_as_check_vectors() -> None:

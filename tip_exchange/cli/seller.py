@@ -67,11 +67,8 @@ def submit(
             session.home,
             session.account(),
             order,
-            records,
-            compute,
+            role.Answering(records, compute, record_scores, ledger_limit),
             progress,
-            record_scores=record_scores,
-            ledger_limit=ledger_limit,
         )
     result = {
         "order_id": done.order_id,

@@ -6,7 +6,8 @@ buyer writes down which bytes of each seller count *before* it publishes either,
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +28,13 @@ from tip_exchange.check_values import (
 from tip_exchange.commitments import canonical_json, file_digest, leaf_salt, records_commitment, sealed_pads
 from tip_exchange.encryption.packing import fixed_point
 from tip_exchange.encryption.parameters import parameter_set
-from tip_exchange.encryption.sealed_stream import open_stream, seal_stream, sealed_bytes
+from tip_exchange.encryption.sealed_stream import open_stream, sealed_bytes
 from tip_exchange.errors import IntegrityError, StateError, StorageError, WireError
 from tip_exchange.files import find_state, held, write_atomic
 from tip_exchange.influence.records import read_canonical, record_from_bytes
 from tip_exchange.influence.settings import Compute
 from tip_exchange.roles.market import Market, Progress, require_phase
-from tip_exchange.roles.messages import CHECK_VALUES, fetch, send
+from tip_exchange.roles.messages import CHECK_VALUES, fetch, send_once
 from tip_exchange.roles.publication import fetch_model
 from tip_exchange.roles.seller import gradient_key, live_submission, submission_folder
 from tip_exchange.roles.spot_check import published_check_seed
@@ -81,16 +82,12 @@ def tell_check_values(
         require_phase(order, Phase.ATTESTING)
         state = live_submission(market, folder, order_id, account.address)
         seed = published_check_seed(market.store, order)
-        sealed = folder / "check_values.sealed"
-        told = find_state(folder / "check_values.json")
-        if told is None:
-            values = _values(market, home, folder, order, state, seed, compute, progress)
-            context = CHECK_VALUES.context(order_id, account.address)
-            write_atomic(sealed, seal_stream(encode_check_values(values), order.terms.boxKey, context))
-            told = {"sha256": file_digest(sealed).hex()}
-            write_atomic(folder / "check_values.json", canonical_json(told))
-        send(market, account, CHECK_VALUES, order_id, bytes.fromhex(told["sha256"]), sealed)
-        return state["records"], sealed.stat().st_size
+
+        def content() -> tuple[Iterable[bytes], dict[str, Any]]:
+            return encode_check_values(_values(market, home, folder, order, state, seed, compute, progress)), {}
+
+        _, size = send_once(market, account, CHECK_VALUES, order, folder / "check_values", content)
+        return state["records"], size
 
 
 def _values(
@@ -143,64 +140,62 @@ def _values(
 # The buyer; ``folder`` is that of the order
 
 
-def fix_check_values(market: Market, folder: Path, order: OrderState) -> dict[str, CheckValues]:
-    """Write down which check values of each seller that is not rejected count, once; these, by seller.
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What sellers that are not rejected have told, each read once.
+
+    Attributes:
+        values: by seller.
+        missing: by seller, why there is nothing it signed for; no fault of the seller, whose bytes may be damaged.
+        malformed: by seller, why the bytes that it signed for are no check values.
+    """
+
+    values: dict[str, CheckValues]
+    missing: dict[str, str]
+    malformed: dict[str, str]
+
+    @property
+    def wanting(self) -> dict[str, str]:
+        """By seller, why it has no check values."""
+        return self.missing | self.malformed
+
+
+def fix_check_values(market: Market, folder: Path, order: OrderState, submissions: Sequence[Submission]) -> Told:
+    """Write down which check values of each seller that is not rejected count, once, when all have told theirs.
+
+    Returns:
+        What was fixed, or what sellers have told so far, while one is wanting.
 
     Raises:
-        StateError: a seller has told none, or what it told are none, naming it.
+        StateError: a seller that is not rejected was when they were fixed, or the order's folder is damaged.
     """
-    submissions = market.escrow.submissions(order.order_id)
-    if not is_fixed(folder):
-        wanting = untold(market, folder, order, submissions) | malformed(folder, order, submissions)
-        if wanting:
-            raise StateError(
-                f"order 0x{order.order_id.hex()}: no check values of "
-                + "; ".join(f"{seller} ({why})" for seller, why in wanting.items())
-                + ". Ask (`tip buyer ask-check-values`) and wait, or turn such sellers away (`tip buyer reject`)"
-            )
-        fixed = {
-            entry.seller: file_digest(_sealed(folder, entry.seller)).hex()
-            for entry in submissions
-            if not entry.rejected
-        }
+    live = [entry for entry in submissions if not entry.rejected]
+    if (folder / "check_values.json").exists():
+        return Told({entry.seller: read_check_values(folder, order, entry) for entry in live}, {}, {})
+    told = _collect(market, folder, order, live)
+    if not told.wanting:
+        fixed = {seller: file_digest(_sealed(folder, seller)).hex() for seller in told.values}
         write_atomic(folder / "check_values.json", canonical_json(fixed))
-    return {entry.seller: read_check_values(folder, order, entry) for entry in submissions if not entry.rejected}
+    return told
 
 
-def is_fixed(folder: Path) -> bool:
-    """Whether :func:`fix_check_values` has been done."""
-    return (folder / "check_values.json").exists()
-
-
-def untold(market: Market, folder: Path, order: OrderState, submissions: list[Submission]) -> dict[str, str]:
-    """Copy what sellers have told so far to the order's folder; by seller that is not rejected, why there is nothing.
-
-    Bytes that are not what a seller signed are no fault of the seller, and count as missing.
-    """
-    limit, missing = sealed_bytes(check_values_bytes(MAX_RECORDS)), {}
+def _collect(market: Market, folder: Path, order: OrderState, entries: Sequence[Submission]) -> Told:
+    """Copy what sellers have told so far to the order's folder, and read it."""
+    limit, told = sealed_bytes(check_values_bytes(MAX_RECORDS)), Told({}, {}, {})
     (folder / "check_values").mkdir(mode=0o700, exist_ok=True)
-    for entry in submissions:
-        if entry.rejected:
-            continue
+    for entry in entries:
         path = _sealed(folder, entry.seller)
         try:
             fetch(market, CHECK_VALUES, order.order_id, entry.seller, path, limit=limit)
         except (StorageError, IntegrityError) as error:
             path.unlink(missing_ok=True)
-            missing[entry.seller] = str(error)
-    return missing
-
-
-def malformed(folder: Path, order: OrderState, submissions: list[Submission]) -> dict[str, str]:
-    """By seller that is not rejected, why the bytes it signed for are no check values."""
-    found = {}
-    for entry in submissions:
-        if not entry.rejected and _sealed(folder, entry.seller).exists():
-            try:
-                _decoded(folder, order, entry)
-            except WireError as error:
-                found[entry.seller] = str(error)
-    return found
+            told.missing[entry.seller] = str(error)
+            continue
+        try:
+            told.values[entry.seller] = _decoded(folder, order, entry)
+        except WireError as error:
+            told.malformed[entry.seller] = str(error)
+    return told
 
 
 def read_check_values(folder: Path, order: OrderState, entry: Submission) -> CheckValues:

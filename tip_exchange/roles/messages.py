@@ -6,15 +6,19 @@ signature. Anybody may write there, but what the seller did not sign counts as n
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tip_exchange.chain.signed_content import SIGNATURE_BYTES, recover_signer, sign_content
 from tip_exchange.chain.wallets import LocalAccount
-from tip_exchange.commitments import keccak
+from tip_exchange.commitments import canonical_json, file_digest, keccak
+from tip_exchange.encryption.sealed_stream import seal_stream
+from tip_exchange.files import find_state, write_atomic
 from tip_exchange.roles.market import Market
 from tip_exchange.storage import BlobStore
+from tip_exchange.types import OrderState
 
 if TYPE_CHECKING:
     from tip_exchange.chain.escrow import Escrow
@@ -42,19 +46,43 @@ CHECK_VALUES = MessageKind("CheckValues", "check values")
 OPENED_ROWS = MessageKind("RowOpening", "opened rows")
 
 
-def send(
-    market: Market, account: LocalAccount, kind: MessageKind, order_id: bytes, content: bytes, sealed: Path
-) -> None:
-    """Store a sealed file whose SHA-256 is ``content``, and sign for it; what stood there before is replaced.
+def send_once(
+    market: Market,
+    account: LocalAccount,
+    kind: MessageKind,
+    order: OrderState,
+    path: Path,
+    content: Callable[[], tuple[Iterable[bytes], dict[str, Any]]],
+) -> tuple[dict[str, Any], int]:
+    """Send the buyer one message of a kind in an order; what stood in the storage before is replaced.
+
+    It is written down first, so that a second run sends the same bytes and asks for no other content.
+
+    Args:
+        market, account, kind, order: where, by whom, what.
+        path: where the seller keeps it: ``.sealed`` the bytes, ``.json`` their SHA-256 and what is to be remembered.
+        content: gives the message's bytes in pieces, and what to remember about them.
+
+    Returns:
+        What is remembered, and the sealed bytes' number.
 
     Raises:
-        IntegrityError: the file is damaged.
+        IntegrityError: the sealed file is damaged.
         StorageError: the storage cannot be reached or written.
     """
-    market.store.put_file(content, sealed)
-    escrow = market.escrow
-    signature = sign_content(account, kind.signed_type, escrow.chain_id, escrow.address, order_id, content)
-    put_signed_name(market.store, kind, order_id, account.address, content, signature)
+    sealed, kept = path.with_suffix(".sealed"), path.with_suffix(".json")
+    sent = find_state(kept)
+    if sent is None:
+        pieces, sent = content()
+        context = kind.context(order.order_id, account.address)
+        write_atomic(sealed, seal_stream(pieces, order.terms.boxKey, context))
+        sent = {**sent, "sha256": file_digest(sealed).hex()}
+        write_atomic(kept, canonical_json(sent))
+    digest, escrow = bytes.fromhex(sent["sha256"]), market.escrow
+    market.store.put_file(digest, sealed)
+    signature = sign_content(account, kind.signed_type, escrow.chain_id, escrow.address, order.order_id, digest)
+    put_signed_name(market.store, kind, order.order_id, account.address, digest, signature)
+    return sent, sealed.stat().st_size
 
 
 def put_signed_name(

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tip_exchange.chain.wallets import LocalAccount
-from tip_exchange.commitments import canonical_json, data_root, file_digest, sealed_pads
-from tip_exchange.encryption.sealed_stream import seal_stream
+from tip_exchange.commitments import data_root, sealed_pads
 from tip_exchange.errors import StateError
-from tip_exchange.files import find_state, held, write_atomic
+from tip_exchange.files import find_state, held
 from tip_exchange.roles.buyer import identity_of, order_folder
 from tip_exchange.roles.check_values import fix_check_values, require_tags
 from tip_exchange.roles.market import Market, require_phase
-from tip_exchange.roles.messages import OPENED_ROWS, send
+from tip_exchange.roles.messages import OPENED_ROWS, send_once
 from tip_exchange.roles.seller import kept_records, live_submission, submission_folder
 from tip_exchange.roles.spot_check import (
     drawn_rows,
@@ -79,7 +80,13 @@ def ask_rows(market: Market, home: Path, order: str) -> int:
         state = market.escrow.order(identity_of(folder))
         require_spot_check(state)
         if state.terms.tagged:
-            fix_check_values(market, folder, state)
+            told = fix_check_values(market, folder, state, market.escrow.submissions(state.order_id))
+            if told.wanting:
+                raise StateError(
+                    f"order 0x{state.order_id.hex()}: no check values of "
+                    + "; ".join(f"{seller} ({why})" for seller, why in told.wanting.items())
+                    + ". Ask (`tip buyer ask-check-values`) and wait, or turn such sellers away (`tip buyer reject`)"
+                )
         publish_draw_secret(market, folder, state)
     return state.terms.spotCheckRows
 
@@ -103,26 +110,20 @@ def open_rows(market: Market, home: Path, account: LocalAccount, order_id: bytes
         state = live_submission(market, folder, order_id, account.address)
         secret = published_draw_secret(market.store, order)
         drawn = drawn_rows(secret, order.submissions_hash, account.address, state["records"], order.terms.spotCheckRows)
-        sealed = folder / "rows.sealed"
         opened = find_state(folder / "rows.json")
-        if opened is None:
-            records, salt = kept_records(folder, state), bytes.fromhex(state["data_salt"])
-            if data_root(salt, records).hex() != state["data_root"]:
-                raise StateError(f"{folder / 'records.bin'} is not what was committed to; restore it from a copy")
-            pads = sealed_pads(state["pad"], state["tag_pad"], bytes.fromhex(state["salt"]))
-            opening = encode_opening(salt, records, drawn, pads)
-            context = OPENED_ROWS.context(order_id, account.address)
-            write_atomic(sealed, seal_stream(opening, order.terms.boxKey, context))
-            opened = {
-                "submissions": order.submissions_hash.hex(),
-                "rows": list(drawn),
-                "sha256": file_digest(sealed).hex(),
-            }
-            write_atomic(folder / "rows.json", canonical_json(opened))
-        elif opened["submissions"] != order.submissions_hash.hex():
+        if opened is not None and opened["submissions"] != order.submissions_hash.hex():
             raise StateError(
                 f"rows of {account.address} in order 0x{order_id.hex()} were opened for submissions "
                 f"0x{opened['submissions']}, and the node now names others; an order sees one draw only"
             )
-        send(market, account, OPENED_ROWS, order_id, bytes.fromhex(opened["sha256"]), sealed)
-        return Opened(state["records"], tuple(opened["rows"]), sealed.stat().st_size)
+
+        def content() -> tuple[Iterable[bytes], dict[str, Any]]:
+            records, salt = kept_records(folder, state), bytes.fromhex(state["data_salt"])
+            if data_root(salt, records).hex() != state["data_root"]:
+                raise StateError(f"{folder / 'records.bin'} is not what was committed to; restore it from a copy")
+            pads = sealed_pads(state["pad"], state["tag_pad"], bytes.fromhex(state["salt"]))
+            remembered = {"submissions": order.submissions_hash.hex(), "rows": list(drawn)}
+            return encode_opening(salt, records, drawn, pads), remembered
+
+        sent, size = send_once(market, account, OPENED_ROWS, order, folder / "rows", content)
+        return Opened(state["records"], tuple(sent["rows"]), size)

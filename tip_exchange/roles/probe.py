@@ -28,7 +28,7 @@ from tip_exchange.influence.settings import Compute
 from tip_exchange.roles import seller
 from tip_exchange.roles.dispute import own_probe
 from tip_exchange.roles.market import Market, Progress, query_kind, require_phase
-from tip_exchange.roles.seller import checked_query, invitation, submission_folder
+from tip_exchange.roles.seller import Answering, checked_query, invitation, submission_folder
 from tip_exchange.settlement import opened_value
 from tip_exchange.types import INVALID, UNAVAILABLE, OrderState, Phase, Terms
 
@@ -88,7 +88,7 @@ def submit(
             raise InputError(
                 f"order 0x{order_id.hex()} has tags, and a probe needs records to pass for a seller: give --records"
             )
-        done = seller.submit(market, home, account, order_id, records, compute, progress, constant=chosen)
+        done = seller.submit(market, home, account, order_id, Answering(records, compute, constant=chosen), progress)
         return chosen, done.receipt
     folder = own_probe(home, order_id, account.address).parent
     with held(folder):

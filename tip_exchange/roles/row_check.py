@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tip_exchange.chain.wallets import LocalAccount
-from tip_exchange.check_values import CheckValues, bias_misfit, dithers, length_misfit, rows_fit, sum_misfit
+from tip_exchange.check_values import CheckValues, OpenedRows, bias_misfit, dithers, length_misfit, rows_fit, sum_misfit
 from tip_exchange.commitments import records_commitment
 from tip_exchange.encryption.parameters import parameter_set
 from tip_exchange.encryption.sealed_stream import open_stream
@@ -26,7 +26,7 @@ from tip_exchange.files import held, read_state
 from tip_exchange.influence.records import UNLABELLED, Record, record_from_bytes
 from tip_exchange.influence.settings import STANDARD, Compute
 from tip_exchange.roles.buyer import identity_of, order_folder, reject
-from tip_exchange.roles.check_values import directions, fix_check_values, is_fixed, malformed, untold
+from tip_exchange.roles.check_values import Told, directions, fix_check_values
 from tip_exchange.roles.market import Market, Progress, require_phase
 from tip_exchange.roles.messages import OPENED_ROWS, fetch
 from tip_exchange.roles.publication import fetch_model
@@ -87,10 +87,12 @@ def check_rows(
         told: dict[str, CheckValues] = {}
         if state.terms.tagged:
             publish_check_seed(market, folder, state)
-            if early := _before_the_draw(market, folder, state, submissions):
+            found = fix_check_values(market, folder, state, submissions)
+            if found.wanting:
+                early = _before_the_draw(submissions, found)
                 keep_verdicts(folder, basis, early)
                 return early
-            told = fix_check_values(market, folder, state)
+            told = found.values
         fetched: dict[str, str] = {}
         missing: dict[str, str] = {}
         if state.terms.spotCheckRows:
@@ -110,21 +112,16 @@ def check_rows(
     return [replace(each, status="rejected") if each.seller in rejected else each for each in verdicts]
 
 
-def _before_the_draw(market: Market, folder: Path, state: OrderState, submissions: list[Submission]) -> list[Verdict]:
-    """A verdict for each seller while the check values of one are missing or malformed; empty when none are."""
-    if is_fixed(folder):
-        return []
-    missing, wrong = untold(market, folder, state, submissions), malformed(folder, state, submissions)
-    if not (missing or wrong):
-        return []
+def _before_the_draw(submissions: Sequence[Submission], told: Told) -> list[Verdict]:
+    """A verdict for each seller while the check values of one are missing or malformed."""
     verdicts = []
     for entry in submissions:
         if entry.rejected:
             verdicts.append(Verdict(entry.seller, "rejected"))
-        elif entry.seller in missing:
-            verdicts.append(Verdict(entry.seller, "not told", reasons=(missing[entry.seller],)))
-        elif entry.seller in wrong:
-            verdicts.append(Verdict(entry.seller, "failed", reasons=(wrong[entry.seller],)))
+        elif entry.seller in told.missing:
+            verdicts.append(Verdict(entry.seller, "not told", reasons=(told.missing[entry.seller],)))
+        elif entry.seller in told.malformed:
+            verdicts.append(Verdict(entry.seller, "failed", reasons=(told.malformed[entry.seller],)))
         else:
             reason = "rows are drawn when the check values of all sellers are fixed"
             verdicts.append(Verdict(entry.seller, "waiting", reasons=(reason,)))
@@ -316,14 +313,14 @@ class _Check:
         if told is not None:
             u = dithers(check_seed(self._secret), [row.salt for row in opened])
             q = told.rows[[row.index for row in opened]]
-            compared = q, gradients.checks, gradients.norms, u, len(told.rows), self._dimension
-            fit = rows_fit(*compared)
+            compared = OpenedRows(q, gradients.checks, gradients.norms, u, len(told.rows), self._dimension)
+            fit = rows_fit(compared)
             reasons += [
                 f"row {row.index}: its check values are not those of this record"
                 for row, fits in zip(opened, fit.tolist(), strict=True)
                 if not fits
             ]
-            if fit.all() and (misfit := bias_misfit(*compared)) > 1:
+            if fit.all() and (misfit := bias_misfit(compared)) > 1:
                 reasons.append(
                     "the check values of its opened rows are off together, "
                     f"{misfit**0.5:.1f} times as far as another machine explains"

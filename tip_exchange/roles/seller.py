@@ -64,6 +64,26 @@ class Submitted:
     receipt: Receipt | None
 
 
+@dataclass(frozen=True, slots=True)
+class Answering:
+    """What a seller answers an order with, and how.
+
+    Attributes:
+        records: a file of them.
+        compute: where and how their gradients are computed.
+        record_scores: score every record by itself too, if the order asks for it; :func:`hand_over` gives the scores
+            to the buyer after the reveal, and the submission commits to them now.
+        ledger_limit: most bits about a record that its buyers together may learn (:mod:`~tip_exchange.roles.ledger`).
+        constant: what a probe encrypts in place of the records' value (:mod:`~tip_exchange.roles.probe`).
+    """
+
+    records: Path
+    compute: Compute
+    record_scores: bool = False
+    ledger_limit: int = DEFAULT_LIMIT
+    constant: int | None = None
+
+
 def submission_folder(home: Path, order_id: bytes, seller: str) -> Path:
     """Where the seller ``seller`` keeps what it must not lose for one order."""
     return home / "submissions" / f"{order_id.hex()}-{seller[2:].lower()}"
@@ -74,25 +94,13 @@ def submit(
     home: Path,
     account: LocalAccount,
     order_id: bytes,
-    records: Path,
-    compute: Compute,
+    answering: Answering,
     progress: Progress,
-    *,
-    record_scores: bool = False,
-    ledger_limit: int = DEFAULT_LIMIT,
-    constant: int | None = None,
 ) -> Submitted:
-    """Check the order's hashes, value ``records`` (a file) under encryption, and commit to the padded reply.
+    """Check the order's hashes, value the records under encryption, and commit to the padded reply.
 
     Run again after a kill it goes on with the gradients and scores it has, and sends the same reply and pad; an order
     is answered once, whatever happens. Gradients stay in ``<home>/gradients`` for the next order on the same model.
-
-    Args:
-        market, home, account, order_id, records, compute, progress: what, where, and by whom.
-        record_scores: score every record by itself too, if the order asks for it; :func:`hand_over` gives the scores
-            to the buyer after the reveal, and the submission commits to them now.
-        ledger_limit: most bits about a record that its buyers together may learn (:mod:`~tip_exchange.roles.ledger`).
-        constant: what a probe encrypts in place of the records' value (:mod:`~tip_exchange.roles.probe`).
 
     Raises:
         StateError: the order no longer takes submissions, or was answered with other records.
@@ -110,29 +118,16 @@ def submit(
                 f"{account.address} has answered order 0x{order_id.hex()}, but {folder} is gone; restore it, "
                 "the pad it holds is needed to reveal"
             )
-        records_hash = data_digest(records).hex()
+        records_hash = data_digest(answering.records).hex()
         if state is not None and state["records_hash"] != records_hash:
             raise StateError(f"order 0x{order_id.hex()} was answered with other records; an order is answered once")
-        if state is not None and state["constant"] != constant:
+        if state is not None and state["constant"] != answering.constant:
             raise StateError(f"{folder} holds {_answer(state['constant'])}; an order is answered once by an address")
         if not submitted:
             require_phase(order, Phase.SUBMITTING)
         proof = invitation(market, order.terms, account.address)
         if state is None:
-            state = _prepare(
-                market,
-                home,
-                folder,
-                order,
-                account.address,
-                records,
-                records_hash,
-                compute,
-                progress,
-                record_scores,
-                ledger_limit,
-                constant,
-            )
+            state = _prepare(market, home, order, account.address, answering, records_hash, progress)
         reply_hash, reply = bytes.fromhex(state["reply_hash"]), (folder / "reply.bin").read_bytes()
         if reply_commitment(reply) != reply_hash:
             raise StateError(f"{folder / 'reply.bin'} is damaged; restore it from a copy")
@@ -178,16 +173,11 @@ def checked_record_query(market: Market, query: Query, path: Path) -> Query:
 def _prepare(
     market: Market,
     home: Path,
-    folder: Path,
     order: OrderState,
     seller: str,
-    records: Path,
+    answering: Answering,
     records_hash: str,
-    compute: Compute,
     progress: Progress,
-    record_scores: bool,
-    ledger_limit: int,
-    constant: int | None,
 ) -> dict[str, Any]:
     # torch and SEAL take seconds to load, and only this step needs them.
     from tip_exchange.encryption.record_scores import ScoringTask, replies, score_records
@@ -198,13 +188,14 @@ def _prepare(
     from tip_exchange.influence.store import open_store
     from tip_exchange.influence.valuation import mean_clipped_gradient
 
-    terms = order.terms
+    terms, records, compute = order.terms, answering.records, answering.compute
+    folder = submission_folder(home, order.order_id, seller)
     model = ModelFolder.open(fetch_model(market.store, terms.modelHash, home))
     given = read_model_records(model, records)
     d = dimension(model)
     work = folder / "work"  # whatever can be made again
     query = checked_query(market, terms, d, work / "query.bin")
-    record_query = checked_record_query(market, query, work / "record_query.bin") if record_scores else None
+    record_query = checked_record_query(market, query, work / "record_query.bin") if answering.record_scores else None
     key = gradient_key(terms, records_hash, compute.dtype)
     with (work / "rows.f32").open("wb") if record_query else nullcontext() as rows:
         vector = mean_clipped_gradient(
@@ -228,7 +219,7 @@ def _prepare(
     with Ledger(home) as ledger:
         bits = query.parameters.result_bits * (query.kind.vectors + (record_query is not None))
         bits += bits_told(len(data)) if terms.tagged else 0
-        ledger.charge(order.order_id, seller, map(record_bytes, data), bits, ledger_limit)
+        ledger.charge(order.order_id, seller, map(record_bytes, data), bits, answering.ledger_limit)
     pad, salt, data_salt = new_pad(query.parameters), secrets.token_bytes(32), secrets.token_bytes(32)
     tag_pad = new_pad(query.parameters) if terms.tagged else 0
     scores = None
@@ -253,8 +244,8 @@ def _prepare(
         salt = scores_salt(bytes.fromhex(scores["hash"]), bytes.fromhex(scores["nonce"]))
     gradient = fixed_point(vector.mean, query.parameters, str(records))
     padded = pad
-    if constant is not None:  # stands where a gradient of zeros leaves room for it
-        gradient, padded = np.zeros_like(gradient), (constant + pad) % query.parameters.t
+    if answering.constant is not None:  # stands where a gradient of zeros leaves room for it
+        gradient, padded = np.zeros_like(gradient), (answering.constant + pad) % query.parameters.t
     reply = value_data_set(query, gradient, *((tag_pad, padded) if terms.tagged else (padded,)))
     plain = io.BytesIO()
     np.save(plain, vector.mean)
@@ -270,7 +261,7 @@ def _prepare(
         "records": len(data),
         "kept": list(vector.kept),
         "dtype": compute.dtype,
-        "constant": constant,
+        "constant": answering.constant,
         "pad": pad,
         "tag_pad": tag_pad,
         "salt": salt.hex(),
