@@ -11,8 +11,9 @@ The replies are read back in order as one stream of bytes (:func:`replies`), whi
 from __future__ import annotations
 
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -112,17 +113,13 @@ def _by_processes(task: ScoringTask, missing: list[int], processes: int) -> Iter
         return
     pool = ProcessPoolExecutor(others, get_context("spawn"), initializer=_start, initargs=(task,))
     try:
-        begun = {pool.submit(_score_there, index): index for index in missing}
+        line = deque((index, pool.submit(_score_there, index)) for index in missing)
         scorer = _BlockScorer(task)
-        for future, index in reversed(list(begun.items())):
-            if future.cancel():
-                del begun[future]
-                yield scorer.score(index)
-            for finished in [each for each in begun if each.done()]:
-                del begun[finished]
-                yield finished.result()
-        for future in as_completed(begun):
-            yield future.result()
+        while line:
+            index, future = line.pop()
+            yield scorer.score(index) if future.cancel() else future.result()
+            while line and line[0][1].done():
+                yield line.popleft()[1].result()
     finally:
         pool.shutdown(cancel_futures=True)
 
