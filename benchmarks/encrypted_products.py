@@ -73,6 +73,15 @@ class Contestant:
         return version(self.library)
 
 
+def vectors(dimension: int, records: int) -> tuple[Direction, Rows]:
+    """A gaussian direction and heavy-tailed rows, all of norm just below 1."""
+    rng = np.random.default_rng(0)
+    direction = rng.standard_normal(dimension)
+    rows = rng.standard_t(3, (records, dimension)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True) * np.float32(1 + 1e-6)
+    return direction / np.linalg.norm(direction) * (1 - 1e-12), rows
+
+
 def ours(processes: int = 1, *, keep: bool = False) -> Callable[[Direction, Rows, Path], Product]:
     """Record scores as a seller makes them: from gradients on disk to sanitised replies on disk.
 

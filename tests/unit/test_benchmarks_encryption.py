@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +13,9 @@ import pytest
 from transformers import BertConfig, BertModel
 
 from benchmarks import encryption
-from benchmarks.encrypted_products import CONTESTANTS, Contestant, ours
-from benchmarks.encryption import MINILM_PARAMETERS, QUICK, main, measurements, vectors
+from benchmarks.cores import LOOP, OURS
+from benchmarks.encrypted_products import CONTESTANTS, Contestant, ours, vectors
+from benchmarks.encryption import MINILM_PARAMETERS, QUICK, main, measurements
 
 SMALL = replace(QUICK, records=8, rounds=1, cores=600, large=9000)
 PEERS = [peer for peer in CONTESTANTS if peer.installed]
@@ -37,6 +40,15 @@ def test_all_measures_are_taken_and_exactness_is_counted() -> None:
     assert measured["bytes a record, both ways"] <= 1500
     assert measured["kilobytes of query, zero block and reply"] <= 400
     assert all(row["value"]["median"] > 0 for row in rows)
+
+
+def test_the_processes_timed_import_no_more_than_a_sellers() -> None:
+    """They import the main module of what spawns them anew, and seconds of torch would count as scoring."""
+    loaded = "import sys, {}; print('torch' in sys.modules)"
+    for module in ("benchmarks.cores", "tip_exchange.cli.main", "tip_exchange.encryption.record_scores"):
+        command = [sys.executable, "-c", loaded.format(module)]
+        assert subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip() == "False", module
+    assert {row["contestant"] for row in encryption.cores(SMALL)} == {OURS, LOOP}
 
 
 def test_a_wrong_score_would_be_counted(monkeypatch: pytest.MonkeyPatch) -> None:
