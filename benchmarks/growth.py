@@ -24,7 +24,7 @@ _FEW, _MANY = 2_000, 20_000
 def measure(quick: bool) -> Iterator[dict[str, Any]]:
     """Ratios of the process's peak, and of its rise above what is loaded before the first record is valued."""
     few, many = (100, 200) if quick else (_FEW, _MANY)
-    pairs = [(_apart(few), _apart(many)) for _ in range(1 if quick else 3)]
+    pairs = [(peaks(few), peaks(many)) for _ in range(1 if quick else 3)]
     for index, measure in enumerate(("peak memory of the process", "peak memory above loaded model and texts")):
         yield {
             "measure": measure,
@@ -39,7 +39,8 @@ def measure(quick: bool) -> Iterator[dict[str, Any]]:
         }
 
 
-def _apart(count: int) -> tuple[float, float]:
+def peaks(count: int) -> tuple[float, float]:
+    """MiB that a process of its own holds at most while it values texts: in all, and above what it had loaded."""
     command = [sys.executable, "-W", "ignore", "-m", "benchmarks.growth", str(count)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     peak, rise = json.loads(done.stdout.splitlines()[-1])

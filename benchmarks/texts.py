@@ -48,7 +48,7 @@ def tasks(
     here = CheckpointGradients(folder, bytes(32), compute)
 
     def engine() -> Tensor:
-        batches = plan(folder, records, compute.batch_tokens)
+        batches = plan(folder, records, compute.most_tokens)
         return torch.cat([torch.from_numpy(here.rows(batch)) for batch in batches])
 
     found: dict[str, Callable[[], Tensor]] = {"engine": engine}

@@ -47,12 +47,12 @@ OPENED = 20
 TRIALS = 500
 REFERENCE = "1 thread, 4096 tokens a batch, float32"
 WAYS: dict[str, tuple[int, Compute]] = {
-    REFERENCE: (1, Compute()),
-    "2 threads": (2, Compute()),
+    REFERENCE: (1, Compute(batch_tokens=4096)),
+    "2 threads": (2, Compute(batch_tokens=4096)),
     "1024 tokens a batch": (1, Compute(batch_tokens=1024)),
     "64 tokens a batch": (1, Compute(batch_tokens=64)),
-    "2 processes": (1, Compute(processes=2)),
-    "bfloat16": (1, Compute(dtype="bfloat16")),
+    "2 processes": (1, Compute(batch_tokens=4096, processes=2)),
+    "bfloat16": (1, Compute(batch_tokens=4096, dtype="bfloat16")),
     "bfloat16, 2 threads, 64 tokens a batch": (2, Compute(batch_tokens=64, dtype="bfloat16")),
 }
 

@@ -270,7 +270,7 @@ def compute_options(command: F) -> F:
     @functools.wraps(command)
     def with_compute(
         *args: Any,
-        batch_tokens: int,
+        batch_tokens: int | None,
         device: Literal["auto", "cpu", "cuda"],
         dtype: Literal["float32", "bfloat16"],
         processes: int,
@@ -286,7 +286,10 @@ def compute_options(command: F) -> F:
         click.option("--dtype", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True),
         click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True),
         click.option(
-            "--batch-tokens", type=click.IntRange(1), default=4096, show_default=True, help="Of a batch; bounds memory."
+            "--batch-tokens",
+            type=click.IntRange(1),
+            show_default="768, on CUDA 4096",
+            help="Of a batch; bounds memory.",
         ),
     ):
         decorated = option(decorated)

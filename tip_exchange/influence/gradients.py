@@ -261,7 +261,7 @@ def projected_weights(folder: ModelFolder, seed: bytes) -> NDArray[np.float64]:
 
 
 def _budget(folder: ModelFolder, compute: Compute) -> int:
-    return min(compute.batch_tokens, most_tokens(folder.vocabulary)) if folder.causal else compute.batch_tokens
+    return min(compute.most_tokens, most_tokens(folder.vocabulary)) if folder.causal else compute.most_tokens
 
 
 def _by_record(rows: Tensor, batch: Batch) -> NDArray[np.float32]:

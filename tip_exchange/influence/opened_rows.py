@@ -89,7 +89,7 @@ def record_losses(
     device = compute.torch_device
     model = folder.load_model().to(device, getattr(torch, compute.dtype))
     losses = np.zeros(len(records))
-    batches = list(plan(folder, records, compute.batch_tokens))
+    batches = list(plan(folder, records, compute.most_tokens))
     for checkpoint in range(folder.checkpoints):
         copy_tensors(model, folder.checkpoint_tensors(checkpoint))
         for batch in batches:

@@ -15,6 +15,8 @@ Curvature = Literal["sampled", "empirical", "kfac", "ekfac", "identity"]
 """Fisher with labels drawn from the model, Fisher with the records' own labels, K-FAC and EK-FAC with drawn labels, or
 none."""
 
+_CPU_TOKENS, _CUDA_TOKENS = 768, 4096
+
 
 @dataclass(frozen=True, slots=True)
 class QueryRecipe:
@@ -50,7 +52,9 @@ class Compute:
     """Where and how gradients are computed. It does not change what they are, beyond rounding.
 
     Args:
-        batch_tokens: tokens of a batch, padding included; bounds memory. Halved by itself where memory runs out.
+        batch_tokens: most tokens of a batch, padding included; bounds memory. None for 768 on a CPU, where tensors of
+            larger batches leave the allocator's heap in pieces, and 4,096 on CUDA. A batch is halved by itself where
+            memory runs out.
         device: ``auto`` is a CUDA device where there is one, else the CPU.
         dtype: of weights and activations; rows and losses are float32 either way.
         processes: each with a model of its own, and with one thread where there are several. Their number does not
@@ -60,13 +64,13 @@ class Compute:
         InputError: a number is below 1, or there is no such device.
     """
 
-    batch_tokens: int = 4096
+    batch_tokens: int | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
     dtype: Literal["float32", "bfloat16"] = "float32"
     processes: int = 1
 
     def __post_init__(self) -> None:
-        if self.batch_tokens < 1 or self.processes < 1:
+        if self.processes < 1 or (self.batch_tokens is not None and self.batch_tokens < 1):
             raise InputError("A batch needs at least one token, and at least one process must compute; give 1 or more.")
         if self.device == "cuda":
             import torch
@@ -82,6 +86,13 @@ class Compute:
         if self.device == "auto":
             return torch.device("cuda" if torch.cuda.is_available() else "cpu")
         return torch.device(self.device)
+
+    @property
+    def most_tokens(self) -> int:
+        """Most tokens of a batch."""
+        if self.batch_tokens is not None:
+            return self.batch_tokens
+        return _CPU_TOKENS if self.torch_device.type == "cpu" else _CUDA_TOKENS
 
 
 STANDARD = Compute()
