@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from threadpoolctl import threadpool_limits
 from torch import nn
 
 from experiments.causal_validity import (
@@ -29,22 +27,14 @@ from experiments.fidelity import digits
 from experiments.fidelity.digits import CLASSES
 from experiments.product_vectors import Floats, product_vectors
 from experiments.statistics import shapley
-from experiments.study import Result, main
+from experiments.study import Result, Study
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Threads of small matrices wait for each other where other tests run beside them."""
-    with threadpool_limits(1):
-        yield
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
-def result(tmp_path_factory: pytest.TempPathFactory) -> Result:
-    file = tmp_path_factory.mktemp("study") / "result.json"
-    main(STUDY, ["--quick", "--processes", "0", "--json", str(file)])
-    found: Result = json.loads(file.read_text())
-    return found
+def result(quick_result: Callable[[Study], Result]) -> Result:
+    return quick_result(STUDY)
 
 
 def vectors(market: Market, models: list[nn.Module]) -> tuple[Floats, list[Floats]]:

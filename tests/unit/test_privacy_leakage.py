@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from collections.abc import Callable
 from math import exp, log, sqrt
 
 import numpy as np
@@ -11,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
-from threadpoolctl import threadpool_limits
 
 from experiments.privacy_leakage import (
     ANSWERS,
@@ -25,24 +23,16 @@ from experiments.privacy_leakage import (
     sensitivity,
     told_apart,
 )
-from experiments.study import Result, main
+from experiments.study import Result, Study
 from tip_exchange.encryption.packing import fixed_point
 from tip_exchange.encryption.parameters import WIDE
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Threads of small matrices wait for each other where other tests run beside them."""
-    with threadpool_limits(1):
-        yield
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
-def result(tmp_path_factory: pytest.TempPathFactory) -> Result:
-    file = tmp_path_factory.mktemp("study") / "result.json"
-    main(STUDY, ["--quick", "--processes", "0", "--json", str(file)])
-    found: Result = json.loads(file.read_text())
-    return found
+def result(quick_result: Callable[[Study], Result]) -> Result:
+    return quick_result(STUDY)
 
 
 def test_as_many_values_as_dimensions_tell_the_query_and_fewer_their_share() -> None:

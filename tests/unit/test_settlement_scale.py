@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
 
 import pytest
 
 from experiments.settlement_scale import BUYERS, PHASES, SELLERS, STUDY, Prices, fit, many_sellers, money, total
-from experiments.study import Result, main
+from experiments.study import Result, Study
 from tip_exchange.encryption.parameters import WIDE, QueryKind
 from tip_exchange.encryption.wire import query_bytes, reply_bytes
 
 
 @pytest.fixture(scope="module")
-def result(tmp_path_factory: pytest.TempPathFactory) -> Result:
-    file = tmp_path_factory.mktemp("study") / "result.json"
-    main(STUDY, ["--quick", "--processes", "0", "--json", str(file)])
-    found: Result = json.loads(file.read_text())
-    return found
+def result(quick_result: Callable[[Study], Result]) -> Result:
+    return quick_result(STUDY)
 
 
 def orders(result: Result) -> list[Result]:
