@@ -57,7 +57,7 @@ def played(exchange: Exchange, cheat: str) -> tuple[dict[str, Any], dict[str, in
     exchange.tip("operator", "chain", "fund", exchange.wallets["prober"])
     stage: Any = Stage(exchange)
     ledger = cheats.Ledger(exchange.environment["TIP_RPC"], cheats.parties(SELLERS, exchange.wallets))
-    exchange.open("coding")
+    exchange.open("coding", "--spot-check-rows", "4")
     for seller in SELLERS:
         exchange.submit(seller)
     exchange.probe("prober")
