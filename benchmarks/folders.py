@@ -17,7 +17,7 @@ from experiments.icd_market import minilm
 from tip_exchange.influence.architectures import build_model
 from tip_exchange.influence.layers import select_layers
 from tip_exchange.influence.models import ModelFolder, write_model_folder
-from tip_exchange.influence.records import Record
+from tip_exchange.influence.records import Record, TextRecord
 from tip_exchange.influence.specification import Valuation
 
 PATTERN = "bert.encoder.*"
@@ -42,7 +42,7 @@ def icd_records(count: int) -> list[Record]:
 
     codes = icd.get_all_codes()
     chosen = sorted(random.Random(0).sample(range(len(codes)), count))
-    return [Record(icd.get_description(codes[i]), i % 2) for i in chosen]
+    return [TextRecord(icd.get_description(codes[i]), i % 2) for i in chosen]
 
 
 def review_records(count: int) -> list[Record] | None:
@@ -54,4 +54,4 @@ def review_records(count: int) -> list[Record] | None:
     with bz2.open(path, "rt", encoding="utf-8", newline="") as file:
         rows = [(row["text"], row["category"]) for row in csv.DictReader(file)]
     chosen = sorted(random.Random(0).sample(range(len(rows)), count))
-    return [Record(rows[i][0], int(rows[i][1] == "fresh")) for i in chosen]
+    return [TextRecord(rows[i][0], int(rows[i][1] == "fresh")) for i in chosen]

@@ -69,8 +69,8 @@ def padded(
     folder: ModelFolder, records: Sequence[Record], chosen: Sequence[int], tokens: Sequence[list[int]] | None = None
 ) -> Batch:
     """Some records, padded to the longest of them."""
-    own = [blocks[0] for blocks in folder.tokenize([records[i] for i in chosen])] if tokens is None else tokens
-    ids = torch.nn.utils.rnn.pad_sequence([torch.tensor(t) for t in own], True, folder.pad_token)
+    own = [blocks[0] for blocks in folder.reader.blocks([records[i] for i in chosen])] if tokens is None else tokens
+    ids = torch.nn.utils.rnn.pad_sequence([torch.tensor(t) for t in own], True, folder.reader.padding)
     lengths = torch.tensor([len(t) for t in own])
     mask = (torch.arange(ids.shape[1]) < lengths[:, None]).long()
     return Batch(ids, torch.tensor([records[i].label for i in chosen]), mask)
@@ -82,7 +82,7 @@ def _all(
     records: Sequence[Record],
     batches: Callable[[list[int]], Sequence[Sequence[int]]],
 ) -> Tensor:
-    tokens = [blocks[0] for blocks in folder.tokenize(records)]
+    tokens = [blocks[0] for blocks in folder.reader.blocks(records)]
     return torch.cat(
         [
             rows(padded(folder, records, chosen, [tokens[i] for i in chosen]))

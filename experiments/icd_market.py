@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 
 from experiments.statistics import spearman
-from tip_exchange.influence.records import Record, read_records, write_records
+from tip_exchange.influence.records import Record, TextRecord, read_records, write_records
 
 LACKING = 4
 """Chapters of which the buyer has no record."""
@@ -138,7 +138,7 @@ def build(folder: Path, seed: int) -> Market:
             quota = count // len(sources) + (position < count % len(sources))
             pools = [_descriptions(icd, category, dice) for category in dealt[chapter][party]]
             texts = _round_robin(pools, quota, used)
-            records += [Record(text, chapters.index(chapter)) for text in texts]
+            records += [TextRecord(text, chapters.index(chapter)) for text in texts]
         dice.shuffle(records)
         return records
 
@@ -146,7 +146,7 @@ def build(folder: Path, seed: int) -> Market:
         wrong = set(dice.sample(range(len(records)), round(WRONG * len(records))))
         others = range(len(chapters))
         return [
-            Record(r.text, dice.choice([k for k in others if k != r.label])) if i in wrong else r
+            TextRecord(r.text, dice.choice([k for k in others if k != r.label])) if i in wrong else r
             for i, r in enumerate(records)
         ]
 
@@ -161,13 +161,13 @@ def build(folder: Path, seed: int) -> Market:
                 text = edit(text)
             if text not in seen:
                 seen.add(text)
-                copies.append(Record(text, original.label))
+                copies.append(TextRecord(text, original.label))
         return copies
 
     def titles() -> list[Record]:
         """The title of each category and nothing else: short, typical, without repetition."""
         return [
-            Record(icd.get_description(category), chapters.index(chapter))
+            TextRecord(icd.get_description(category), chapters.index(chapter))
             for chapter in lacking
             for category in dealt[chapter]["small_excellent"][:15]
         ]

@@ -15,7 +15,7 @@ from tokenizers.pre_tokenizers import Whitespace
 from tip_exchange.influence.architectures import CAUSAL, build_model
 from tip_exchange.influence.layers import Layer
 from tip_exchange.influence.models import ModelFolder, write_model_folder
-from tip_exchange.influence.records import Record
+from tip_exchange.influence.records import Record, TextRecord
 from tip_exchange.influence.specification import Valuation
 
 WORDS = ("fracture", "of", "left", "right", "femur", "acute", "chronic", "kidney", "failure", "eye", "pain", "burn")
@@ -96,5 +96,5 @@ def tiny_records(count: int, seed: int = 0) -> list[Record]:
         length = int(torch.randint(1, 11, (1,), generator=generator))
         words = [WORDS[i] for i in torch.randint(len(WORDS), (length,), generator=generator).tolist()]
         label = 0 if {"fracture", "burn"} & set(words) else 1 if {"kidney", "eye"} & set(words) else 2
-        records.append(Record(" ".join(words), label))
+        records.append(TextRecord(" ".join(words), label))
     return records

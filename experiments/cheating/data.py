@@ -16,7 +16,7 @@ from experiments import icd_market
 from tip_exchange.influence.caps import held_out_values
 from tip_exchange.influence.gradients import dimension, projected_gradients
 from tip_exchange.influence.models import ModelFolder
-from tip_exchange.influence.records import Record
+from tip_exchange.influence.records import Record, TextRecord
 from tip_exchange.influence.repeats import CountSketch
 from tip_exchange.influence.settings import STANDARD, Compute
 from tip_exchange.influence.training import train_buyer_models
@@ -154,7 +154,7 @@ def _flipped(records: Sequence[Record], labels: Sequence[int]) -> list[Record]:
     """The same texts, each with another label out of ``labels``."""
     dice = random.Random(1)
     return [
-        Record(record.text, dice.choice([label for label in labels if label != record.label])) for record in records
+        TextRecord(record.text, dice.choice([label for label in labels if label != record.label])) for record in records
     ]
 
 
@@ -162,4 +162,4 @@ def _shuffled(records: Sequence[Record]) -> list[Record]:
     """Texts of the same lengths and words, every word drawn from all texts, with the same labels."""
     dice = random.Random(2)
     words = [word for record in records for word in record.text.split()]
-    return [Record(" ".join(dice.choice(words) for _ in record.text.split()), record.label) for record in records]
+    return [TextRecord(" ".join(dice.choice(words) for _ in record.text.split()), record.label) for record in records]

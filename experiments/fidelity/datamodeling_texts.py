@@ -18,7 +18,7 @@ from torch import nn
 from experiments.fidelity.attribution import Records, Subject
 from experiments.icd_market import minilm
 from tip_exchange.influence.layers import Layer, select_layers
-from tip_exchange.influence.records import Record
+from tip_exchange.influence.records import Record, TextRecord
 from tip_exchange.influence.training import EncodedRecords, FineTuner, Recipe, valued_layers
 
 CHAPTERS, TRAIN, TEST = 6, 300, 150
@@ -42,7 +42,7 @@ def draw_records(seed: int) -> tuple[list[Record], list[Record]]:
         texts = []
         for category in own:
             leaves = [code for code in [category, *icd.get_descendants(category)] if icd.is_leaf(code)]
-            texts.append(Record(icd.get_description(dice.choice(leaves)), label))
+            texts.append(TextRecord(icd.get_description(dice.choice(leaves)), label))
         train += texts[: TRAIN // CHAPTERS]
         test += texts[TRAIN // CHAPTERS :]
     dice.shuffle(train)

@@ -16,7 +16,7 @@ from typing import Literal
 
 import numpy as np
 
-from tip_exchange.influence.records import Record
+from tip_exchange.influence.records import Record, TextRecord
 
 Mode = Literal["noise", "mix"]
 """Sellers that differ by the rate of their wrong labels, or by the mix of their classes."""
@@ -89,7 +89,7 @@ def draw_market(mode: Mode, seed: int, sellers: int = 20, records: int = 50) -> 
             shuffled = dice.sample(sorted(own), len(own))
         for side, (a, b) in zip(SIDES, pairwise(cuts), strict=True):
             pools = [dice.sample(own[category], len(own[category])) for category in shuffled[a:b]]
-            sides[side] += [Record(text, label) for text in _in_turn(pools, counts[side])]
+            sides[side] += [TextRecord(text, label) for text in _in_turn(pools, counts[side])]
     for records_of_side in sides.values():
         dice.shuffle(records_of_side)
     parties = _noisy if mode == "noise" else _mixed
@@ -107,7 +107,7 @@ def _noisy(
         wrong = dice.random(records) < dice.uniform(0, MAX_NOISE)
         shifts = dice.integers(1, CLASSES, records) * wrong
         dealt.append(
-            tuple(Record(r.text, (r.label + int(shift)) % CLASSES) for r, shift in zip(own, shifts, strict=True))
+            tuple(TextRecord(r.text, (r.label + int(shift)) % CLASSES) for r, shift in zip(own, shifts, strict=True))
         )
     return tuple(dealt)
 

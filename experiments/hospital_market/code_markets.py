@@ -33,7 +33,7 @@ from experiments.icd_market import minilm
 from experiments.study import Result
 from tip_exchange.influence.curvature import DampedFisher
 from tip_exchange.influence.models import copy_tensors
-from tip_exchange.influence.records import Record
+from tip_exchange.influence.records import Record, TextRecord
 from tip_exchange.influence.repeats import DistinctRecords
 from tip_exchange.influence.training import EncodedRecords
 from tip_exchange.influence.valuation import clip_norm
@@ -63,7 +63,7 @@ def draw_code_market(seed: int) -> tuple[Market, list[Record]]:
                 text for category in shuffled[a:b] for text in dice.sample(own[category], min(9, len(own[category])))
             ]
             pools[side] += range(len(records), len(records) + min(most, len(texts)))
-            records += [Record(text, label) for text in dice.sample(texts, min(most, len(texts)))]
+            records += [TextRecord(text, label) for text in dice.sample(texts, min(most, len(texts)))]
     own_labels = np.array([record.label for record in records])
     rows = {side: np.array(pool) for side, pool in pools.items()}
     return deal(rows, own_labels, own_labels, TRAIN, np.random.default_rng(seed)), records
@@ -76,7 +76,7 @@ def measure_codes(seed: int, retrainings: int) -> Result:
     draw = Draw(
         *(tuple(records[i] for i in rows) for rows in (market.train, market.validation, market.test)),
         tuple(
-            tuple(Record(records[i].text, int(label)) for i, label in zip(s.rows, s.labels, strict=True))
+            tuple(TextRecord(records[i].text, int(label)) for i, label in zip(s.rows, s.labels, strict=True))
             for s in market.sellers
         ),
     )

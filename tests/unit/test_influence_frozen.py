@@ -11,7 +11,7 @@ from tiny_models import LABELS, SEED, tiny_config, tiny_folder, tiny_records, ti
 from torch import nn
 
 from tip_exchange.influence import gradients
-from tip_exchange.influence.architectures import ARCHITECTURES, CAUSAL, build_model
+from tip_exchange.influence.architectures import CAUSAL, TEXTS, build_model
 from tip_exchange.influence.batches import plan
 from tip_exchange.influence.frozen import FrozenBlocks, unchanged_blocks
 from tip_exchange.influence.gradients import CheckpointGradients
@@ -42,7 +42,7 @@ def fine_tuned(path: Path, architecture: str) -> ModelFolder:
     return write_model_folder(path, model, config, tiny_tokenizer(), Valuation(labels, tuple(layers), 12), changes)
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", TEXTS)
 def test_sharing_frozen_blocks_does_not_change_a_bit(
     tmp_path: Path, architecture: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

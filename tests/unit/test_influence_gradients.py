@@ -17,7 +17,7 @@ from transformers.pytorch_utils import Conv1D
 
 from benchmarks import growth
 from tip_exchange.errors import DataError, InputError
-from tip_exchange.influence.architectures import ARCHITECTURES, CAUSAL, build_model
+from tip_exchange.influence.architectures import CAUSAL, TEXTS, build_model
 from tip_exchange.influence.capture import LayerGradients
 from tip_exchange.influence.gradients import (
     Compute,
@@ -30,7 +30,7 @@ from tip_exchange.influence.kronecker import KroneckerFactors
 from tip_exchange.influence.layers import Layer, select_layers
 from tip_exchange.influence.models import ModelFolder
 from tip_exchange.influence.projection import projection_matrix
-from tip_exchange.influence.records import Record
+from tip_exchange.influence.records import Record, TextRecord
 
 PROJECTED = (
     Layer("bert.encoder.layer.0.attention.self.key", 3, 5),
@@ -52,7 +52,7 @@ def collected(folder: ModelFolder, records: list[Record], **options: Any) -> NDA
 
 def references(folder: ModelFolder, model: nn.Module, record: Record) -> list[NDArray[np.float32]]:
     """Each layer's weight gradient, bias as last column, from torch.func on the one record, unpadded."""
-    ids = torch.tensor(folder.tokenize([record])[0])
+    ids = torch.tensor(folder.reader.blocks([record])[0])
     parameters = {name: tensor.detach() for name, tensor in model.named_parameters()}
 
     def loss(values: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -73,7 +73,7 @@ def references(folder: ModelFolder, model: nn.Module, record: Record) -> list[ND
     return found
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", TEXTS)
 def test_full_rank_gradients_equal_torch_func_for_every_linear_layer(tmp_path: Path, architecture: str) -> None:
     skeleton = build_model(tiny_config(architecture), len(LABELS), "tiny")
     layers = select_layers(skeleton, ["*"], None, bias=True)
@@ -116,7 +116,7 @@ def test_projected_gradients_are_the_projections_of_the_full_ones(tmp_path: Path
 def test_batch_size_padding_and_order_change_nothing(tmp_path: Path) -> None:
     folder = tiny_folder(tmp_path / "m", PROJECTED, checkpoints=2)
     records = tiny_records(23)
-    assert len({len(blocks[0]) for blocks in folder.tokenize(records)}) > 3
+    assert len({len(blocks[0]) for blocks in folder.reader.blocks(records)}) > 3
     alone = collected(folder, records, compute=Compute(batch_tokens=1))
     scale = np.abs(alone).max()
     for tokens in (37, 10_000):
@@ -178,11 +178,11 @@ def test_sampled_labels_follow_the_models_prediction(tmp_path: Path) -> None:
     points = (np.arange(count) + 0.5) / count
     true, drawn = checkpoint_gradients(folder, 0, [record] * count, SEED, sampled=points)
     model = folder.load_model()
-    probabilities = torch.softmax(model(input_ids=torch.tensor(folder.tokenize([record])[0])).logits[0], 0).numpy()
+    probabilities = torch.softmax(model(input_ids=torch.tensor(folder.reader.blocks([record])[0])).logits[0], 0).numpy()
     assert probabilities.min() > 0.01, "the test needs a model that is not certain"
     plain = tiny_folder(tmp_path / "plain", [Layer("classifier", bias=True)])
     by_label = np.concatenate(
-        [checkpoint_gradients(plain, 0, [Record(record.text, k)], SEED)[0] for k in range(len(LABELS))]
+        [checkpoint_gradients(plain, 0, [TextRecord(record.text, k)], SEED)[0] for k in range(len(LABELS))]
     )
     scale = np.abs(by_label).max()
     np.testing.assert_allclose(drawn.mean(0), 0.0, atol=3 * scale / count)
@@ -267,7 +267,7 @@ def test_what_was_observed_of_a_batch_before_memory_ran_out_does_not_count_twice
 
 def test_a_record_too_large_for_memory_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tiny_folder(tmp_path / "m", PROJECTED)
-    records = [Record("eye", 0), Record("eye pain " * 5, 0), Record("burn", 0)]
+    records = [TextRecord("eye", 0), TextRecord("eye pain " * 5, 0), TextRecord("burn", 0)]
     forward = LayerGradients.forward
 
     def scarce(self: LayerGradients, **inputs: torch.Tensor) -> Any:
@@ -299,11 +299,11 @@ def test_a_record_whose_loss_is_not_finite_is_named(tmp_path: Path, reverse: boo
     folder = tiny_folder(tmp_path / "m", [Layer("bert.pooler.dense")])
     model = folder.load_model()
     base = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    eye = folder.tokenizer.token_to_id("eye")
+    eye = folder.reader.tokenizer.token_to_id("eye")
     base["bert.embeddings.word_embeddings.weight"][eye] = 3e38
     save_file(base, folder.path / "base.safetensors")
     save_file({"classifier.bias": base["classifier.bias"]}, folder.path / "checkpoint-00.safetensors")
-    records = [Record("burn", 0), Record("acute pain", 0), Record("left eye", 0), Record("of", 1)]
+    records = [TextRecord("burn", 0), TextRecord("acute pain", 0), TextRecord("left eye", 0), TextRecord("of", 1)]
     order = [3, 2, 1, 0] if reverse else None
     with pytest.raises(DataError, match="The loss of record 3, or its gradient, is not finite"):
         list(projected_gradients(ModelFolder.open(folder.path), records, SEED, order=order))

@@ -33,7 +33,7 @@ def with_own(folder: ModelFolder, path: Path) -> ModelFolder:
         path,
         folder.load_model(),
         folder.config,
-        folder.tokenizer,
+        folder.reader.tokenizer,
         replace(folder.valuation, projection="principal"),
         [folder.checkpoint_tensors(k) for k in range(folder.checkpoints)],
         fit_projections(folder, RECORDS),

@@ -204,6 +204,6 @@ def test_valuation_survives_the_round_trip(tmp_path: Path) -> None:
 def test_tokens_are_truncated(folder: ModelFolder) -> None:
     records = tiny_records(3)
     long = type(records[0])(" ".join(["eye"] * 50), 0)
-    assert [len(blocks[0]) for blocks in folder.tokenize([long, *records])] == [
+    assert [len(blocks[0]) for blocks in folder.reader.blocks([long, *records])] == [
         12, *(len(record.text.split()) for record in records)
     ]  # fmt: skip

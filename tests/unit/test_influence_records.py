@@ -23,7 +23,7 @@ from tip_exchange.errors import DataError
 from tip_exchange.influence import record_files
 from tip_exchange.influence.records import (
     UNLABELLED,
-    Record,
+    TextRecord,
     read_records,
     record_bytes,
     stream_records,
@@ -73,7 +73,7 @@ def written(tmp_path: Path, content: str | bytes, name: str = "records.jsonl") -
 def test_jsonl_and_csv_hold_the_same_records(tmp_path: Path) -> None:
     lines = '{"text": "Glaucoma, left", "label": "eye"}\n\n{"text": "Otitis é", "label": "ear", "more": 1}\n'
     table = '\ufefftext,label,more\r\n"Glaucoma, left",eye,\r\nOtitis é,ear,1\r\n'
-    wanted = [Record("Glaucoma, left", 0), Record("Otitis é", 1)]
+    wanted = [TextRecord("Glaucoma, left", 0), TextRecord("Otitis é", 1)]
     assert read_records(written(tmp_path, lines), LABELS) == wanted
     assert read_records(written(tmp_path, table, "records.CSV"), LABELS) == wanted
     assert read_records(written(tmp_path, lines), LABELS, limit=1) == wanted[:1]
@@ -81,11 +81,11 @@ def test_jsonl_and_csv_hold_the_same_records(tmp_path: Path) -> None:
 
 def test_columns_can_be_named(tmp_path: Path) -> None:
     path = written(tmp_path, '{"diagnosis": "Otitis", "chapter": "ear"}\n')
-    assert read_records(path, LABELS, text_column="diagnosis", label_column="chapter") == [Record("Otitis", 1)]
+    assert read_records(path, LABELS, text_column="diagnosis", label_column="chapter") == [TextRecord("Otitis", 1)]
 
 
 def test_written_records_read_back(tmp_path: Path) -> None:
-    records = [Record('quote " and\nnewline', 1), Record("ümlaut", 0)]
+    records = [TextRecord('quote " and\nnewline', 1), TextRecord("ümlaut", 0)]
     write_records(tmp_path / "r.jsonl", records, LABELS)
     assert read_records(tmp_path / "r.jsonl", LABELS) == records
 
@@ -105,7 +105,8 @@ def test_written_records_read_back(tmp_path: Path) -> None:
         ('{"text": "a", "label": null}', "r.jsonl", "line 1: column 'label' is empty or NaN"),
         ("text,label\na,eye\nnan,ear\n", "r.csv", "line 3: column 'text' is empty or NaN"),
         ("text,label\na,eye\n  ,ear\n", "r.csv", "line 3: column 'text' is empty or NaN"),
-        ("text,label\na\n", "r.csv", "line 2: column 'label' is empty or NaN"),
+        ("text,label\na,\n", "r.csv", "line 2: column 'label' is empty or NaN"),
+        ("text,label\na\n", "r.csv", "line 2 has fewer cells than the header"),
         ("text,label\na,nose\n", "r.csv", "line 2: the model does not know the label 'nose'"),
         ('{"text": "a", "label": 1}', "r.jsonl", "line 1: column 'label' holds a int, not text"),
         ('{"text": "a", "label": "eye"}\n{"text": ', "r.jsonl", "line 2 is not valid JSON"),
@@ -139,7 +140,7 @@ def test_a_missing_file_is_a_data_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize("save", COLUMNAR)
 @pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())])
 def test_columnar_files_hold_the_records_of_the_json_lines(tmp_path: Path, save: Any, kind: pa.DataType) -> None:
-    records = [Record(f"Otitis {n % 700} é", n % 2) for n in range(2500)]
+    records = [TextRecord(f"Otitis {n % 700} é", n % 2) for n in range(2500)]
     write_records(tmp_path / "r.jsonl", records, LABELS)
     texts = pa.array([r.text for r in records]).cast(kind)
     names = pa.array([LABELS[r.label] for r in records]).cast(kind)
@@ -150,13 +151,13 @@ def test_columnar_files_hold_the_records_of_the_json_lines(tmp_path: Path, save:
 @pytest.mark.parametrize("save", COLUMNAR)
 def test_a_class_number_is_read_as_the_name_its_file_declares(tmp_path: Path, save: Any) -> None:
     path = save(tmp_path / "r", table(["a", "b"], [0, 1]), CLASSES)
-    assert read_records(path, LABELS) == [Record("a", 1), Record("b", 0)]
+    assert read_records(path, LABELS) == [TextRecord("a", 1), TextRecord("b", 0)]
 
 
 @pytest.mark.parametrize("save", COLUMNAR)
 def test_an_undeclared_number_is_a_label_only_under_its_own_digits(tmp_path: Path, save: Any) -> None:
     path = save(tmp_path / "r", table(["a", "b"], [7, 1]))
-    assert read_records(path, ("1", "7")) == [Record("a", 1), Record("b", 0)]
+    assert read_records(path, ("1", "7")) == [TextRecord("a", 1), TextRecord("b", 0)]
     with pytest.raises(DataError, match="row 1: the model does not know the label '7'"):
         read_records(path, LABELS)
 
@@ -207,7 +208,7 @@ def test_a_folder_of_splits_is_refused_with_their_names(tmp_path: Path) -> None:
     (tmp_path / "dataset_dict.json").write_text('{"splits": ["train", "test"]}')
     with pytest.raises(DataError, match=f"holds the splits train, test; .* such as {tmp_path / 'train'}"):
         read_records(tmp_path, LABELS)
-    assert read_records(tmp_path / "train", LABELS) == [Record("a", 1)]
+    assert read_records(tmp_path / "train", LABELS) == [TextRecord("a", 1)]
 
 
 @pytest.mark.parametrize(
@@ -318,34 +319,34 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path, save: Any) -> None:
 @pytest.mark.parametrize("save", [*COLUMNAR, json_lines, csv_file])
 def test_nothing_after_the_limit_is_read(tmp_path: Path, save: Any) -> None:
     path = save(tmp_path / "r", table(["a", "b", "c"], ["eye", "ear", "nose"]))
-    assert read_records(path, LABELS, limit=2) == [Record("a", 0), Record("b", 1)]
+    assert read_records(path, LABELS, limit=2) == [TextRecord("a", 0), TextRecord("b", 1)]
 
 
 @pytest.mark.parametrize("save", [*COLUMNAR, json_lines, csv_file])
 def test_texts_without_labels_need_no_label_column(tmp_path: Path, save: Any) -> None:
     with_labels = save(tmp_path / "with", table(["a", "b"], ["", "nose"]))
-    assert read_records(with_labels, ()) == [Record("a", UNLABELLED), Record("b", UNLABELLED)]
+    assert read_records(with_labels, ()) == [TextRecord("a", UNLABELLED), TextRecord("b", UNLABELLED)]
     if save is not csv_file:
-        assert read_records(save(tmp_path / "without", pa.table({"text": ["a"]})), ()) == [Record("a", UNLABELLED)]
+        assert read_records(save(tmp_path / "without", pa.table({"text": ["a"]})), ()) == [TextRecord("a", UNLABELLED)]
 
 
 def test_unlabelled_records_are_written_without_a_label(tmp_path: Path) -> None:
-    records = [Record("a", UNLABELLED), Record("b", UNLABELLED)]
+    records = [TextRecord("a", UNLABELLED), TextRecord("b", UNLABELLED)]
     write_records(tmp_path / "r.jsonl", records, ())
     assert (tmp_path / "r.jsonl").read_text() == '{"text": "a"}\n{"text": "b"}\n'
     assert read_records(tmp_path / "r.jsonl", ()) == records
 
 
 def test_record_bytes_are_fixed_and_tell_records_apart() -> None:
-    assert record_bytes(Record("é", 258)).hex() == "54495052" + "01" + "00000102" + "00000002" + "c3a9"
-    assert record_bytes(Record("a", UNLABELLED)).hex() == "54495052" + "01" + "ffffffff" + "00000001" + "61"
+    assert record_bytes(TextRecord("é", 258)).hex() == "54495052" + "01" + "00000102" + "00000002" + "c3a9"
+    assert record_bytes(TextRecord("a", UNLABELLED)).hex() == "54495052" + "01" + "ffffffff" + "00000001" + "61"
     texts = [
-        Record("ab", UNLABELLED),
-        Record("ab", 0),
-        Record("ab", 1),
-        Record("a", 0),
-        Record("abc", 0),
-        Record("", 0),
+        TextRecord("ab", UNLABELLED),
+        TextRecord("ab", 0),
+        TextRecord("ab", 1),
+        TextRecord("a", 0),
+        TextRecord("abc", 0),
+        TextRecord("", 0),
     ]
     assert len({record_bytes(record) for record in texts}) == len(texts)
 

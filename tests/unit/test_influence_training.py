@@ -25,12 +25,12 @@ from transformers.pytorch_utils import Conv1D
 from tip_exchange.cli.buyer import train
 from tip_exchange.errors import DataError, ModelError
 from tip_exchange.influence import batches, tuning
-from tip_exchange.influence.architectures import ARCHITECTURES, CAUSAL, build_model
+from tip_exchange.influence.architectures import CAUSAL, TEXTS, build_model
 from tip_exchange.influence.gradients import dimension
 from tip_exchange.influence.layers import linear_layers
 from tip_exchange.influence.models import ModelFolder, model_files
 from tip_exchange.influence.pretrained import load_pretrained
-from tip_exchange.influence.records import UNLABELLED, Record
+from tip_exchange.influence.records import UNLABELLED, Record, TextRecord
 from tip_exchange.influence.training import FineTuner, Recipe, Tuner, open_tuner, train_buyer_models
 from tip_exchange.influence.valuation import buyer_query, mean_clipped_gradient
 
@@ -73,7 +73,7 @@ def records_of(architecture: str, count: int, seed: int = 0) -> list[Record]:
     generator = torch.Generator().manual_seed(seed)
     starts, lengths = torch.randint(len(WORDS), (2, count), generator=generator).tolist()
     return [
-        Record(" ".join(WORDS[(a + i) % len(WORDS)] for i in range(1 + n % 9)), UNLABELLED)
+        TextRecord(" ".join(WORDS[(a + i) % len(WORDS)] for i in range(1 + n % 9)), UNLABELLED)
         for a, n in zip(starts, lengths, strict=True)
     ]
 
@@ -83,7 +83,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_base(tmp_path_factory.mktemp("base") / "bert", layers=3)
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", TEXTS)
 def test_every_family_trains_into_a_folder_whose_trained_layers_are_all_valued(
     architecture: str, tmp_path: Path
 ) -> None:
@@ -210,7 +210,7 @@ def test_cached_states_and_the_first_token_give_the_whole_models_loss(base: Path
         assert bool(hit) == (int(logits.argmax()) == record.label)
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", TEXTS)
 def test_running_frozen_blocks_once_changes_no_logit(architecture: str, tmp_path: Path) -> None:
     folder = write_base(tmp_path / "base", architecture, layers=3)
     weights = load_file(folder / "model.safetensors")
@@ -251,7 +251,7 @@ def test_what_does_not_fit_is_run_anew_to_the_same_result(tmp_path: Path, monkey
 @pytest.mark.parametrize("architecture", ["GPT2LMHeadModel", "LlamaForCausalLM"])
 def test_a_texts_loss_is_that_of_its_next_tokens_alone(architecture: str, tmp_path: Path) -> None:
     tuner = Tuner(write_base(tmp_path / "base", architecture), (), RECIPE)
-    records = [*records_of(architecture, 6), Record("pain", UNLABELLED)]
+    records = [*records_of(architecture, 6), TextRecord("pain", UNLABELLED)]
     data = tuner.encode(records)
     losses, correct = tuner.losses(data)
     for ids, loss, hits in zip(data.states, losses, correct, strict=True):
@@ -265,7 +265,7 @@ def test_a_language_models_batch_may_be_split_without_changing_what_is_learnt(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tuner = Tuner(write_base(tmp_path / "base", "GPT2LMHeadModel"), (), replace(RECIPE, epochs=2, dropout=0.0))
-    data = tuner.encode([*records_of("GPT2LMHeadModel", 20), Record("pain", UNLABELLED)])
+    data = tuner.encode([*records_of("GPT2LMHeadModel", 20), TextRecord("pain", UNLABELLED)])
     whole = tuner.fit(data, 1)
     monkeypatch.setattr(batches, "_LOGITS", 3 * 12 * (len(WORDS) + 2))
     assert len(list(tuner._parts(data, range(20)))) == 5
@@ -398,12 +398,12 @@ def test_records_that_teach_nothing_are_refused(base: Path, tmp_path: Path) -> N
     with pytest.raises(DataError, match="no records"):
         train_buyer_models(base, [], LABELS, tmp_path / "m", seeds=(1,), recipe=RECIPE)
     with pytest.raises(DataError, match="All 3 records have the label 'organ'"):
-        train_buyer_models(base, [Record("eye", 1)] * 3, LABELS, tmp_path / "m", seeds=(1,), recipe=RECIPE)
+        train_buyer_models(base, [TextRecord("eye", 1)] * 3, LABELS, tmp_path / "m", seeds=(1,), recipe=RECIPE)
     with pytest.raises(DataError, match="Record 2 has no tokens"):
-        FineTuner(base, LABELS, RECIPE).encode([Record("eye", 0), Record(" ", 1)])
+        FineTuner(base, LABELS, RECIPE).encode([TextRecord("eye", 0), TextRecord(" ", 1)])
     language = write_base(tmp_path / "base", "GPT2LMHeadModel")
     with pytest.raises(DataError, match="No text is longer than one token"):
-        train_buyer_models(language, [Record("eye", UNLABELLED)], (), tmp_path / "m", seeds=(1,), recipe=RECIPE)
+        train_buyer_models(language, [TextRecord("eye", UNLABELLED)], (), tmp_path / "m", seeds=(1,), recipe=RECIPE)
     assert not (tmp_path / "m").exists()
 
 

@@ -24,7 +24,7 @@ from tip_exchange.influence.kronecker import EigenvalueCorrected, KroneckerFacto
 from tip_exchange.influence.layers import Layer
 from tip_exchange.influence.models import ModelFolder
 from tip_exchange.influence.projection import SeededProjections
-from tip_exchange.influence.records import Record
+from tip_exchange.influence.records import Record, TextRecord
 from tip_exchange.influence.repeats import DistinctRecords
 from tip_exchange.influence.settings import Compute, Curvature, QueryRecipe
 from tip_exchange.influence.valuation import buyer_query, canonical_order, clip_norm, mean_clipped_gradient
@@ -103,7 +103,7 @@ def test_kronecker_factors_are_those_of_the_drawn_gradients_alone(tmp_path: Path
         watched = LayerGradients(model, LOW, SeededProjections(SEED, str(k)))
         rows = []
         for record, point in zip(own, points, strict=True):
-            logits = watched.forward(input_ids=torch.tensor(folder.tokenize([record])[0])).logits
+            logits = watched.forward(input_ids=torch.tensor(folder.reader.blocks([record])[0])).logits
             label = sampled(folder, k, record, point).label
             loss = functional.cross_entropy(logits, torch.tensor([label]))
             rows.append(watched.gradients(loss, observe=factors.observe).numpy()[0])
@@ -136,9 +136,9 @@ def ordered(folder: ModelFolder, records: list[Record]) -> np.ndarray:
 
 def sampled(folder: ModelFolder, checkpoint: int, record: Record, point: float) -> Record:
     model = folder.load_checkpoint(checkpoint)
-    logits = model(input_ids=torch.tensor(folder.tokenize([record])[0])).logits[0]
+    logits = model(input_ids=torch.tensor(folder.reader.blocks([record])[0])).logits[0]
     cumulative = torch.softmax(logits.double(), 0).cumsum(0).numpy()
-    return Record(record.text, int(np.searchsorted(cumulative, point, side="right")))
+    return TextRecord(record.text, int(np.searchsorted(cumulative, point, side="right")))
 
 
 def test_theta_adds_minus_the_projected_weights_at_every_checkpoint(tmp_path: Path) -> None:
@@ -180,7 +180,7 @@ def test_a_value_is_the_fall_of_validation_loss_by_finite_differences(tmp_path: 
         assert start == len(step)
         losses = [
             functional.cross_entropy(
-                model(input_ids=torch.tensor(folder.tokenize([r])[0])).logits, torch.tensor([r.label])
+                model(input_ids=torch.tensor(folder.reader.blocks([r])[0])).logits, torch.tensor([r.label])
             )
             for r in validation
         ]
@@ -197,7 +197,7 @@ def test_right_labels_are_worth_more_than_wrong_ones(tmp_path: Path) -> None:
     folder = tiny_folder(tmp_path / "m", FULL, scale=1.0)
     validation, seller = tiny_records(60, seed=2), tiny_records(40, seed=3)
     query = buyer_query(folder, tiny_records(40), validation, SEED)
-    wrong = [Record(r.text, (r.label + 1) % len(LABELS)) for r in seller]
+    wrong = [TextRecord(r.text, (r.label + 1) % len(LABELS)) for r in seller]
     right_value, wrong_value = (
         float(query.direction @ mean_clipped_gradient(folder, records, SEED, query.clip_norm).mean)
         for records in (seller, wrong)

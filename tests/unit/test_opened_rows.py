@@ -15,7 +15,7 @@ from tip_exchange.influence.gradients import dimension
 from tip_exchange.influence.layers import Layer
 from tip_exchange.influence.models import ModelFolder
 from tip_exchange.influence.opened_rows import record_losses, row_gradients
-from tip_exchange.influence.records import UNLABELLED, Record
+from tip_exchange.influence.records import UNLABELLED, TextRecord
 from tip_exchange.influence.settings import Compute
 from tip_exchange.influence.valuation import mean_clipped_gradient
 
@@ -93,21 +93,21 @@ def test_losses_are_minus_the_log_of_the_labels_probability(folder: ModelFolder)
     expected = np.zeros(len(records))
     for checkpoint in range(folder.checkpoints):
         model = folder.load_checkpoint(checkpoint)
-        for index, (record, blocks) in enumerate(zip(records, folder.tokenize(records), strict=True)):
+        for index, (record, blocks) in enumerate(zip(records, folder.reader.blocks(records), strict=True)):
             logits = model(input_ids=torch.tensor(blocks)).logits[0].double()
             expected[index] -= float(torch.log_softmax(logits, 0)[record.label]) / folder.checkpoints
     np.testing.assert_allclose(record_losses(folder, records), expected, atol=1e-5)
-    swapped = [Record(record.text, (record.label + 1) % len(LABELS)) for record in records]
+    swapped = [TextRecord(record.text, (record.label + 1) % len(LABELS)) for record in records]
     assert (record_losses(folder, swapped) != expected).all()
 
 
 def test_losses_of_a_language_model_are_means_over_tokens(tmp_path: Path) -> None:
     layers = [Layer("transformer.h.1.mlp.c_proj", 4, 4)]
     folder = tiny_folder(tmp_path / "m", layers, architecture="GPT2LMHeadModel")
-    records = [Record(record.text, UNLABELLED) for record in tiny_records(8) if len(record.text.split()) > 1]
+    records = [TextRecord(record.text, UNLABELLED) for record in tiny_records(8) if len(record.text.split()) > 1]
     model = folder.load_model()
     expected = []
-    for blocks in folder.tokenize(records):
+    for blocks in folder.reader.blocks(records):
         ids = torch.tensor(blocks)
         expected.append(float(model(input_ids=ids, labels=ids).loss))
     np.testing.assert_allclose(record_losses(folder, records), expected, atol=1e-5)
@@ -115,10 +115,10 @@ def test_losses_of_a_language_model_are_means_over_tokens(tmp_path: Path) -> Non
 
 def test_what_the_model_reads_ends_where_it_is_cut_off(folder: ModelFolder) -> None:
     words = ["kidney"] * folder.valuation.max_length
-    short, long = Record(" ".join(words[:3]), 0), Record("  ".join(words) + " fracture", 0)
-    assert folder.parts_read([short, long, Record("", 0)]) == [short.text, "  ".join(words), ""]
+    short, long = " ".join(words[:3]), "  ".join(words) + " fracture"
+    assert folder.reader.parts_read([short, long, ""]) == [short, "  ".join(words), ""]
 
 
 def test_a_row_without_tokens_is_named(folder: ModelFolder) -> None:
     with pytest.raises(DataError, match="Record 2 has no tokens"):
-        row_gradients(folder, [Record("kidney", 0), Record(" ", 0)], SEED, CLIP, directions(folder))
+        row_gradients(folder, [TextRecord("kidney", 0), TextRecord(" ", 0)], SEED, CLIP, directions(folder))

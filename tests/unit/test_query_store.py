@@ -15,7 +15,7 @@ from tip_exchange.errors import InputError
 from tip_exchange.influence.gradients import CheckpointGradients
 from tip_exchange.influence.layers import Layer
 from tip_exchange.influence.models import ModelFolder
-from tip_exchange.influence.records import Record
+from tip_exchange.influence.records import Record, TextRecord
 from tip_exchange.influence.settings import Compute, Curvature, QueryRecipe
 from tip_exchange.influence.valuation import BuyerQuery, buyer_query, query_store
 
@@ -109,7 +109,7 @@ def test_a_query_killed_half_way_goes_on(tmp_path: Path, folder: ModelFolder, co
     assert sum(computed) == 2 * OWN, "no record twice"
 
 
-RELABELLED = [Record(TRAINING[0].text, (TRAINING[0].label + 1) % len(LABELS)), *TRAINING[1:]]
+RELABELLED = [TextRecord(TRAINING[0].text, (TRAINING[0].label + 1) % len(LABELS)), *TRAINING[1:]]
 
 
 @pytest.mark.parametrize(

@@ -26,9 +26,12 @@ from tip_exchange.commitments import (
 )
 from tip_exchange.errors import DataError, WireError
 from tip_exchange.influence.records import (
+    MAX_CELLS,
     MAX_RECORD_BYTES,
     MAX_TEXT_BYTES,
     Record,
+    TableRecord,
+    TextRecord,
     read_canonical,
     record_bytes,
     record_from_bytes,
@@ -53,7 +56,9 @@ SELLER = "0x00000000000000000000000000000000000000A1"
 ORDER = b"\x03" * 32
 labels = st.integers(0, 2**32 - 1)
 texts = st.text(max_size=40)
-records = st.builds(Record, texts, labels)
+numbers = st.none() | st.floats(allow_nan=False, allow_infinity=False)
+table_records = st.builds(TableRecord, st.lists(numbers, min_size=1, max_size=6).map(tuple), labels)
+records = st.builds(TextRecord, texts, labels) | table_records
 
 
 def vector_records() -> list[bytes]:
@@ -65,9 +70,20 @@ def vector_records() -> list[bytes]:
 
 def test_records_are_encoded_as_documented() -> None:
     for vector, data in zip(VECTORS["records"], vector_records(), strict=True):
-        record = Record(vector["text"], vector["label"])
+        record = TextRecord(vector["text"], vector["label"])
         assert record_bytes(record) == data
         assert record_from_bytes(data) == record
+
+
+def test_rows_of_tables_are_encoded_as_documented() -> None:
+    for vector in VECTORS["table_records"]:
+        record = TableRecord(tuple(vector["cells"]), vector["label"])
+        assert record_bytes(record).hex() == vector["bytes"]
+        assert record_from_bytes(bytes.fromhex(vector["bytes"])) == record
+
+
+def test_minus_zero_and_zero_are_one_cell() -> None:
+    assert record_bytes(TableRecord((-0.0,), 0)) == record_bytes(TableRecord((0.0,), 0))
 
 
 @pytest.mark.parametrize("vector", VECTORS["no_records"], ids=lambda vector: vector["why"])
@@ -82,12 +98,30 @@ def test_encoding_is_injective_and_parsed_back(one: Record, other: Record) -> No
     assert (record_bytes(one) == record_bytes(other)) == (one == other)
 
 
-@given(st.binary(max_size=64) | st.binary(max_size=40).map(lambda tail: b"TIPR\x01" + tail))
+def row_like(parts: tuple[int, bytes]) -> bytes:
+    """Bytes that declare as many cells as follow."""
+    label, cells = parts
+    whole = cells[: len(cells) // 8 * 8]
+    return b"TIPR\x02" + label.to_bytes(4, "big") + (len(whole) // 8).to_bytes(4, "big") + whole
+
+
+SPECIAL_CELLS = [bytes.fromhex(each) for each in (
+    "7ff8000000000000", "fff8000000000000", "7ff8000000000001", "7ff0000000000001", "7ff0000000000000",
+    "8000000000000000", "0000000000000000", "0000000000000001", "7fefffffffffffff",
+)]  # fmt: skip
+cell_bytes = st.sampled_from(SPECIAL_CELLS) | st.binary(min_size=8, max_size=8)
+
+
+@given(
+    st.binary(max_size=64)
+    | st.binary(max_size=40).map(lambda tail: b"TIPR\x01" + tail)
+    | st.tuples(labels, st.lists(cell_bytes, max_size=5).map(b"".join)).map(row_like)
+)
 @example(b"TIPR\x01" + bytes(8))
-@example(record_bytes(Record("[" * 100_000, 0)))
-@example(record_bytes(Record("9" * 100_000, 0)))
-@example(record_bytes(Record('{"text": NaN}', 0)))
-@example(record_bytes(Record("\ufeffa", 0)))
+@example(record_bytes(TextRecord("[" * 100_000, 0)))
+@example(record_bytes(TextRecord("9" * 100_000, 0)))
+@example(record_bytes(TextRecord('{"text": NaN}', 0)))
+@example(record_bytes(TextRecord("\ufeffa", 0)))
 def test_any_bytes_are_a_record_with_these_bytes_or_a_wire_error(data: bytes) -> None:
     try:
         record = record_from_bytes(data)
@@ -97,15 +131,23 @@ def test_any_bytes_are_a_record_with_these_bytes_or_a_wire_error(data: bytes) ->
 
 
 def test_the_longest_text_is_a_record_and_one_byte_more_is_none() -> None:
-    longest = record_bytes(Record("a" * MAX_TEXT_BYTES, 0))
+    longest = record_bytes(TextRecord("a" * MAX_TEXT_BYTES, 0))
     assert len(longest) == MAX_RECORD_BYTES
     assert record_from_bytes(longest).text == "a" * MAX_TEXT_BYTES
     with pytest.raises(WireError, match="declared 1048577"):
-        record_from_bytes(record_bytes(Record("a" * (MAX_TEXT_BYTES + 1), 0)))
+        record_from_bytes(record_bytes(TextRecord("a" * (MAX_TEXT_BYTES + 1), 0)))
+
+
+def test_the_widest_row_is_a_record_and_one_cell_more_is_none() -> None:
+    widest = TableRecord((1.0,) * MAX_CELLS, 0)
+    assert record_from_bytes(record_bytes(widest)) == widest
+    with pytest.raises(WireError, match="declared 4097 cells"):
+        record_from_bytes(record_bytes(TableRecord((1.0,) * (MAX_CELLS + 1), 0)))
 
 
 def test_a_file_of_records_is_read_back_and_damage_is_named(tmp_path: Path) -> None:
-    path, data = tmp_path / "records.bin", vector_records()
+    rows = [bytes.fromhex(vector["bytes"]) for vector in VECTORS["table_records"]]
+    path, data = tmp_path / "records.bin", [*vector_records(), *rows, *vector_records()]
     path.write_bytes(b"".join(data))
     assert list(read_canonical(path)) == data
     for damaged in (b"".join(data)[:-1], b"".join(data) + b"TIPR", b"TIPR\x01" + bytes(4) + b"\xff" * 4):
@@ -117,7 +159,7 @@ def test_a_file_of_records_is_read_back_and_damage_is_named(tmp_path: Path) -> N
 
 
 def test_own_records_are_an_even_selection(tmp_path: Path) -> None:
-    kept = [Record(str(number), 0) for number in range(5 * OWN_RECORDS)]
+    kept = [TextRecord(str(number), 0) for number in range(5 * OWN_RECORDS)]
     keep_own_records(tmp_path, "validation", kept)
     keep_own_records(tmp_path, "background", kept[:3])
     assert own_records(tmp_path, "validation") == kept[::5]
@@ -228,7 +270,7 @@ def refused(content: bytes, rows: Sequence[int], said: str) -> None:
         decoded([content], rows)
 
 
-DATA = [record_bytes(Record(f"text {number}", number)) for number in range(9)]
+DATA = [record_bytes(TextRecord(f"text {number}", number)) for number in range(9)]
 ROOT = data_root(SALT, DATA)
 PADS = sealed_pads(5, 7, b"\x09" * 32)
 PAD_HASH = pad_commitment(ORDER, SELLER, 5, 9, b"\x09" * 32, tag_pad=7)
@@ -254,7 +296,7 @@ def test_a_row_twice_in_place_of_two_rows_is_refused() -> None:
 
 
 def test_a_changed_record_is_refused() -> None:
-    changed = [*DATA[:4], record_bytes(Record("better", 0)), *DATA[5:]]
+    changed = [*DATA[:4], record_bytes(TextRecord("better", 0)), *DATA[5:]]
     refused(opened([4], changed), [4], "row 4 of 9")
 
 

@@ -15,6 +15,7 @@ from tip_exchange.cli.options import (
     Address,
     Amount,
     Duration,
+    Names,
     Session,
     compute_options,
     json_option,
@@ -34,6 +35,7 @@ from tip_exchange.types import (
 )
 
 if TYPE_CHECKING:
+    from tip_exchange.influence.specification import Projection
     from tip_exchange.roles.buyer import SellerScores
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -51,21 +53,27 @@ _new_file = click.Path(path_type=Path, dir_okay=False)
 _new_folder = click.Path(path_type=Path, file_okay=False)
 
 
+_OF_TEXTS = ("max_length", "max_blocks", "per_token")
+
+
 @buyer.command()
 @click.option(
-    "--base", required=True, help="Hugging Face folder (config, tokenizer, safetensors), or a model's name on the hub."
+    "--base", help="For texts: Hugging Face folder (config, tokenizer, safetensors), or a model's name on the hub."
 )
+@click.option("--numbers", type=Names(), default="", help="For tables, instead: columns of numbers, 'age,cd4,weight'.")
+@click.option("--categories", type=Names(), default="", help="For tables: columns of categories, 'arm,sex'.")
 @click.option(
     "--records",
     required=True,
     type=_records,
-    help="Your own training records (CSV, JSONL, Parquet, saved dataset: text, label).",
+    help="Your own training records (CSV, JSONL, Parquet, saved dataset), with texts in a column named text.",
 )
 @click.option(
     "--labels",
     type=_file,
     help="Names of all classes, one a line; those you lack included. Without it a language model is trained.",
 )
+@click.option("--label-column", default="label", show_default=True, help="Column of the label, yours and the sellers'.")
 @click.option(
     "--out",
     required=True,
@@ -76,7 +84,20 @@ _new_folder = click.Path(path_type=Path, file_okay=False)
     "--checkpoints", type=click.IntRange(1, 100), default=3, show_default=True, help="Models to average over."
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the first checkpoint.")
-@click.option("--rank", type=click.IntRange(1, 1024), default=16, show_default=True, help="Rank of the projections.")
+@click.option(
+    "--rank",
+    type=click.IntRange(1, 1024),
+    show_default="16; for tables none, all in full",
+    help="Rank of the projections.",
+)
+@click.option(
+    "--ridge",
+    type=click.FloatRange(0, min_open=True),
+    default=0.1,
+    show_default=True,
+    help="For tables: regularisation, in units of your number of records. A stronger one makes values tell more and "
+    "the model worse.",
+)
 @click.option(
     "--max-length",
     type=click.IntRange(3, 4096),
@@ -100,49 +121,127 @@ _new_folder = click.Path(path_type=Path, file_okay=False)
     help="Random, or along principal directions of your records, which the model then shows to sellers.",
 )
 @json_option
+@click.pass_context
 def train(
-    base: str,
-    records: Path,
+    context: click.Context,
+    /,
+    base: str | None,
+    numbers: tuple[str, ...],
+    categories: tuple[str, ...],
     labels: Path | None,
+    as_json_output: bool,
+    **options: Any,
+) -> None:
+    """Train a model on your own records into a folder that sellers can value against.
+
+    For texts give --base. With --labels a sequence classifier: BERT, RoBERTa, DistilBERT, GPT-2, Llama and two dozen
+    other families; without, a causal language model such as GPT-2 or Llama, on the texts alone. The top layer and the
+    head are trained, the rest stays as it is.
+
+    For rows of a table give --numbers, --categories or both, and --labels: a small perceptron. The folder shows
+    sellers the columns' names, your rows' means and deviations, and the categories among them. A cell may be empty.
+    """
+    names = [] if labels is None else _label_names(labels)
+    given = {n for n in options if context.get_parameter_source(n) is click.core.ParameterSource.COMMANDLINE}
+    if (base is None) == (not (numbers or categories)):
+        raise InputError("give --base for a model of texts, or --numbers and --categories for one of tables")
+    with progress_bar() as progress:
+
+        def done(count: int, total: int) -> None:
+            progress("training checkpoints", count, total)
+
+        if base is not None:
+            _only("tables", {"ridge"} & given)
+            result = _train_texts(base, names, done, **options)
+        else:
+            _only("texts", set(_OF_TEXTS) & given)
+            if not names:
+                raise InputError("a model of tables needs --labels: a file with the names of the classes, one a line")
+            result = _train_table(numbers, categories, names, done, **options)
+    text = "{checkpoints} checkpoints in {model}; gradients have {dimension} entries".format(**result)
+    show(as_json_output, result, text)
+
+
+def _only(kind: str, given: set[str]) -> None:
+    if given:
+        raise InputError(f"--{min(given).replace('_', '-')} is for models of {kind}; leave it out")
+
+
+def _train_texts(
+    base: str,
+    names: list[str],
+    progress: Callable[[int, int], None],
+    *,
+    records: Path,
+    label_column: str,
     out: Path,
     checkpoints: int,
     seed: int,
-    rank: int,
+    rank: int | None,
     max_length: int,
     max_blocks: int,
     per_token: bool,
-    projection: Literal["signs", "gaussian", "principal"],
-    as_json_output: bool,
-) -> None:
-    """Fine-tune a model on your own records into a folder that sellers can value against.
-
-    With --labels a sequence classifier: BERT, RoBERTa, DistilBERT, GPT-2, Llama and two dozen other families.
-    Without, a causal language model such as GPT-2 or Llama, on the texts alone. The top layer and the head are
-    trained, the rest stays as it is.
-    """
+    projection: Projection,
+    **_: Any,
+) -> dict[str, Any]:
     from tip_exchange.influence.gradients import dimension
     from tip_exchange.influence.pretrained import find_base
     from tip_exchange.influence.records import read_records
     from tip_exchange.influence.training import Recipe, train_buyer_models
 
-    names = [] if labels is None else _label_names(labels)
-    own = read_records(records, names)
-    with progress_bar() as progress:
-        folder = train_buyer_models(
-            find_base(base),
-            own,
-            names,
-            out,
-            seeds=range(seed, seed + checkpoints),
-            recipe=Recipe(max_length=max_length),
-            rank=rank,
-            projection=projection,
-            max_blocks=max_blocks,
-            per_token=per_token,
-            progress=lambda done, total: progress("training checkpoints", done, total),
-        )
-    result = {"model": str(out), "records": len(own), "checkpoints": checkpoints, "dimension": dimension(folder)}
-    show(as_json_output, result, f"{checkpoints} checkpoints in {out}; gradients have {result['dimension']} entries")
+    own = read_records(records, names, label_column=label_column)
+    folder = train_buyer_models(
+        find_base(base),
+        own,
+        names,
+        out,
+        seeds=range(seed, seed + checkpoints),
+        recipe=Recipe(max_length=max_length),
+        rank=rank or 16,
+        projection=projection,
+        max_blocks=max_blocks,
+        per_token=per_token,
+        label_column=label_column,
+        progress=progress,
+    )
+    return {"model": str(out), "records": len(own), "checkpoints": checkpoints, "dimension": dimension(folder)}
+
+
+def _train_table(
+    numbers: tuple[str, ...],
+    categories: tuple[str, ...],
+    names: list[str],
+    progress: Callable[[int, int], None],
+    *,
+    records: Path,
+    label_column: str,
+    out: Path,
+    checkpoints: int,
+    seed: int,
+    rank: int | None,
+    ridge: float,
+    projection: Projection,
+    **_: Any,
+) -> dict[str, Any]:
+    from tip_exchange.influence.columns import fit_columns
+    from tip_exchange.influence.gradients import dimension
+    from tip_exchange.influence.table_training import TableRecipe, train_table_models
+
+    columns = fit_columns(records, numbers, categories, label_column)
+    own = columns.read(records, names, label_column)
+    folder = train_table_models(
+        columns,
+        own,
+        names,
+        out,
+        seeds=range(seed, seed + checkpoints),
+        recipe=TableRecipe(ridge=ridge),
+        rank=rank,
+        projection=projection,
+        label_column=label_column,
+        progress=progress,
+    )
+    return {"model": str(out), "records": len(own), "checkpoints": checkpoints, "dimension": dimension(folder)}
 
 
 def _label_names(path: Path) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import functools
 import json
 import os
@@ -70,6 +71,24 @@ class Duration(click.ParamType[int]):
         if isinstance(value, int):
             return value
         return _quantity(str(value), DURATIONS, 365 * DURATIONS["d"], "90s, 30min, 12h or 7d")
+
+
+class Names(click.ParamType[tuple[str, ...]]):
+    """Names with commas between them, as a CSV header has them: ``age,"cd4, week 20",weight``."""
+
+    name = "names"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        """The names."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            names = next(csv.reader([value], strict=True), [])
+        except csv.Error as error:
+            raise click.BadParameter(f"{value!r} is no list of names ({error})") from error
+        if not all(names):
+            raise click.BadParameter(f"{value!r} has an empty name between its commas")
+        return tuple(names)
 
 
 def _quantity(text: str, units: dict[str, int], most: int, examples: str) -> int:

@@ -12,6 +12,7 @@ from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from tip_exchange.errors import ModelError
+from tip_exchange.influence.perceptron import TablePerceptron
 
 SHIFTED_POSITIONS = ("Roberta", "XLMRoberta", "Camembert", "MPNet")
 """Families whose positions start behind the padding id."""
@@ -31,7 +32,11 @@ CLASSIFIERS = tuple(f"{family}ForSequenceClassification" for family in sorted(_E
 CAUSAL = ("GPT2LMHeadModel", *(f"{family}ForCausalLM" for family in _DECODERS if family != "GPT2"))
 """Causal language models that are accepted; their records have no labels."""
 
-ARCHITECTURES = CLASSIFIERS + CAUSAL
+TEXTS = CLASSIFIERS + CAUSAL
+TABLES = (TablePerceptron.__name__,)
+"""Classifiers of rows of tables that are accepted."""
+
+ARCHITECTURES = TEXTS + TABLES
 
 _MAX_INTEGER = 1 << 20
 
@@ -63,7 +68,8 @@ def build(architecture: str, config: Mapping[str, Any], labels: int, where: str)
 
 def _classes(architecture: str) -> tuple[type[PreTrainedConfig], type[PreTrainedModel]]:
     """Configuration and model class of an allow-listed architecture, loaded when they are asked for."""
-    model_class: type[PreTrainedModel] = getattr(transformers, architecture)
+    own = {TablePerceptron.__name__: TablePerceptron}
+    model_class: type[PreTrainedModel] = own.get(architecture) or getattr(transformers, architecture)
     config_class: type[PreTrainedConfig] = model_class.config_class  # type: ignore[assignment]
     return config_class, model_class
 

@@ -6,7 +6,7 @@ computes the same batches.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,8 +27,8 @@ class Batch:
     """Some records, all their blocks.
 
     ``records`` is intp (n,), their indices. ``owners`` int64 (B,) says which of these n a block belongs to, ascending;
-    ``ids`` and ``mask`` are int64 (B, T), ``labels`` is int64 (B,), ``weights`` float32 (B,): a block's factor in its
-    record's loss.
+    ``ids`` and ``mask`` are int64 (B, T); of rows of a table ``ids`` are their features, float32. ``labels`` is int64
+    (B,), ``weights`` float32 (B,): a block's factor in its record's loss.
     """
 
     records: NDArray[np.intp]
@@ -75,7 +75,7 @@ def plan(
     order = range(len(records)) if order is None else order
     for start in range(0, len(order), _SORTED_TOGETHER):
         window = order[start : start + _SORTED_TOGETHER]
-        tokens = dict(zip(window, folder.tokenize([records[i] for i in window]), strict=True))
+        tokens = dict(zip(window, folder.reader.blocks([records[i] for i in window]), strict=True))
         for i in window:
             if not tokens[i][0]:
                 raise DataError(f"Record {i + 1} has no tokens in the model's vocabulary; remove it.")
@@ -97,14 +97,17 @@ def most_tokens(vocabulary: int) -> int:
 
 
 def _batch(
-    folder: ModelFolder, records: Sequence[Record], chosen: Sequence[int], tokens: dict[int, list[list[int]]]
+    folder: ModelFolder,
+    records: Sequence[Record],
+    chosen: Sequence[int],
+    tokens: Mapping[int, Sequence[Sequence[float]]],
 ) -> Batch:
     blocks = [(owner, block) for owner, i in enumerate(chosen) for block in tokens[i]]
     longest = max(len(block) for _, block in blocks)
-    ids = torch.full((len(blocks), longest), folder.pad_token, dtype=torch.long)
+    ids = torch.full((len(blocks), longest), folder.reader.padding, dtype=folder.reader.dtype)
     mask = torch.zeros((len(blocks), longest), dtype=torch.long)
     for row, (_, block) in enumerate(blocks):
-        ids[row, : len(block)] = torch.tensor(block)
+        ids[row, : len(block)] = torch.tensor(block, dtype=ids.dtype)
         mask[row, : len(block)] = 1
     weights = [_weight(folder, tokens[i]) for i in chosen]
     owners = torch.tensor([owner for owner, _ in blocks])
@@ -113,7 +116,7 @@ def _batch(
     return Batch(np.array(chosen, dtype=np.intp), owners, ids, mask, labels, torch.tensor(weights)[owners])
 
 
-def _weight(folder: ModelFolder, blocks: list[list[int]]) -> float:
+def _weight(folder: ModelFolder, blocks: Sequence[Sequence[float]]) -> float:
     """Factor of a block's loss: a mean over blocks or a sum over tokens, divided by the tokens if asked."""
     weight = 1.0 if folder.causal else 1.0 / len(blocks)
     return weight / sum(map(len, blocks)) if folder.valuation.per_token else weight

@@ -3,7 +3,8 @@
 ::
 
     config.json               Hugging Face configuration of an allow-listed architecture
-    tokenizer.json            the tokenizer, as the ``tokenizers`` library writes it
+    tokenizer.json            of a text model: the tokenizer, as the ``tokenizers`` library writes it
+    columns.json              of a table model, instead: columns, means, deviations, categories
     valuation.json            labels, length, layers and ranks: all a seller needs to compute the buyer's gradients
     projections.safetensors   only with principal projections: a matrix for each checkpoint, layer and side
     base.safetensors          weights shared by every checkpoint
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,18 +32,20 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from tip_exchange.errors import ModelError
-from tip_exchange.influence.architectures import CAUSAL, SHIFTED_POSITIONS, build, configuration, named_architecture
+from tip_exchange.influence.architectures import CAUSAL, TABLES, build, configuration, named_architecture
+from tip_exchange.influence.columns import Columns
 from tip_exchange.influence.layers import layer_widths, linear_layers
 from tip_exchange.influence.projection import GivenProjections, Projections, SeededProjections
-from tip_exchange.influence.records import Record
-from tip_exchange.influence.specification import MAX_LENGTH, Valuation
+from tip_exchange.influence.readers import Reader, TableReader, TextReader
+from tip_exchange.influence.records import UNLABELLED, Record
+from tip_exchange.influence.specification import Valuation
 
 MAX_FOLDER_BYTES = 8 << 30
 MAX_JSON_BYTES = 64 << 20
 MAX_CHECKPOINTS = 100
 
 _PICKLES = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz", ".h5", ".msgpack", ".onnx"}
-_JSON_FILES = ("config.json", "tokenizer.json", "valuation.json")
+_READERS = (TextReader.FILE, TableReader.FILE)
 _BASE = "base.safetensors"
 _PROJECTIONS = "projections.safetensors"
 
@@ -56,7 +59,7 @@ class ModelFolder:
     config: Mapping[str, Any]
     valuation: Valuation
     checkpoints: int
-    tokenizer: Tokenizer = field(repr=False)
+    reader: Reader
 
     @staticmethod
     def open(path: str | Path) -> ModelFolder:
@@ -68,40 +71,31 @@ class ModelFolder:
         """
         path = Path(path)
         files = model_files(path)
-        contents = {name: _read_json(path / name) for name in _JSON_FILES}
+        contents = {name: _read_json(path / name) for name in files if name.endswith(".json")}
         for name, content in contents.items():
             _refuse_remote_code(content, path / name)
-        architecture = named_architecture(contents["config.json"], path / "config.json")
-        try:
-            tokenizer = Tokenizer.from_file(str(path / "tokenizer.json"))
-        except Exception as error:  # the library raises plain Exception
-            raise ModelError(
-                f"{path / 'tokenizer.json'} is not a usable tokenizer ({error}); ask the buyer."
-            ) from error
+        config = contents["config.json"]
+        architecture = named_architecture(config, path / "config.json")
+        wanted = TableReader.FILE if architecture in TABLES else TextReader.FILE
+        if wanted not in files:
+            raise ModelError(f"{path} lacks {wanted}, through which a {architecture} reads records; ask the buyer.")
         valuation = Valuation.from_json(contents["valuation.json"], str(path / "valuation.json"))
-        tokenizer.no_padding()
-        if valuation.max_length <= tokenizer.num_special_tokens_to_add(False):
-            raise ModelError(f"{path / 'valuation.json'}: max_length leaves no room beside the special tokens.")
-        causal = architecture in CAUSAL
-        if causal == bool(valuation.labels):
-            wanted = "no labels" if causal else "labels"
+        if (architecture in CAUSAL) == bool(valuation.labels):
+            wanted = "no labels" if architecture in CAUSAL else "labels"
             raise ModelError(f"{path / 'valuation.json'}: a {architecture} needs {wanted}; ask the buyer.")
-        # one token of overlap, so that a block's first token is predicted by the block before
-        overlap = int(causal and tokenizer.num_special_tokens_to_add(False) == 0)
-        tokenizer.enable_truncation(valuation.max_length, stride=overlap)
         folder = ModelFolder(
             path=path,
             architecture=architecture,
-            config=contents["config.json"],
+            config=config,
             valuation=valuation,
             checkpoints=sum(name.startswith("checkpoint-") for name in files),
-            tokenizer=tokenizer,
+            reader=_reader(path, architecture, config, valuation, contents),
         )
         if (valuation.projection == "principal") != (_PROJECTIONS in files):
             raise ModelError(f"{path} needs {_PROJECTIONS} with principal projections, and only then; ask the buyer.")
         folder._check_weights()
         folder._check_projections()
-        folder._check_tokens()
+        folder.reader.check(path)
         return folder
 
     @property
@@ -113,11 +107,6 @@ class ModelFolder:
     def vocabulary(self) -> int:
         """Number of tokens the model knows."""
         return int(configuration(self.architecture, self.config).vocab_size)
-
-    @property
-    def pad_token(self) -> int:
-        """Id of the padding token; padded positions never reach a loss or a gradient."""
-        return int(self.config.get("pad_token_id") or 0)
 
     def projections(self, seed: bytes, checkpoint: int) -> Projections:
         """The projections of one checkpoint: from an order's seed (32 bytes), or the folder's own."""
@@ -159,25 +148,13 @@ class ModelFolder:
             raise ModelError(f"{self.path} has {self.checkpoints} checkpoints; there is no number {index}.")
         return self._tensors(_checkpoint_name(index))
 
-    def tokenize(self, records: Sequence[Record]) -> list[list[list[int]]]:
-        """Token ids of each record in the order given: 1 to ``max_blocks`` blocks of at most ``max_length``."""
-        blocks = self.valuation.max_blocks
-        encodings = self.tokenizer.encode_batch([record.text for record in records])
-        return [
-            [encoding.ids, *(block.ids for block in encoding.overflowing[: blocks - 1])]
-            if blocks > 1
-            else [encoding.ids]
-            for encoding in encodings
-        ]
-
-    def parts_read(self, records: Sequence[Record]) -> list[str]:
-        """What the model reads of each record's text: the text, up to where it is cut off."""
-        blocks = self.valuation.max_blocks
-        parts = []
-        for record, encoding in zip(records, self.tokenizer.encode_batch([each.text for each in records]), strict=True):
-            read = [encoding, *encoding.overflowing[: blocks - 1]]
-            parts.append(record.text[: max((end for block in read for _, end in block.offsets), default=0)])
-        return parts
+    def unusable(self, record: Record) -> str:
+        """Why a counterparty's record is none for this model; "" if it is one."""
+        labels = len(self.valuation.labels)
+        if record.label != UNLABELLED if self.causal else record.label >= labels:
+            wanted = f"below {labels}" if labels else f"{UNLABELLED}, for none"
+            return f"label {record.label}, and the model's are {wanted}"
+        return self.reader.unusable(record)
 
     def _tensors(self, name: str, prefix: str = "") -> dict[str, Tensor]:
         """A file's tensors whose names begin with the prefix."""
@@ -208,23 +185,6 @@ class ModelFolder:
                 f"{self.path / _PROJECTIONS}: {name} is missing, unknown or of wrong shape; ask the buyer."
             )
 
-    def _check_tokens(self) -> None:
-        """Token ids and positions against the embedding tables they index."""
-        config = configuration(self.architecture, self.config)
-        vocabulary = int(getattr(config, "vocab_size", 0))
-        # models with relative positions alone have no such table
-        positions = int(getattr(config, "max_position_embeddings", MAX_LENGTH))
-        if self.architecture.startswith(SHIFTED_POSITIONS):
-            positions -= self.pad_token + 1
-        if not 0 <= self.pad_token < vocabulary:
-            raise ModelError(f"{self.path / 'config.json'}: pad_token_id {self.pad_token} is not in the vocabulary.")
-        if max(self.tokenizer.get_vocab(with_added_tokens=True).values(), default=0) >= vocabulary:
-            raise ModelError(
-                f"{self.path / 'tokenizer.json'} has tokens beyond the model's {vocabulary}; ask the buyer."
-            )
-        if self.valuation.max_length > positions:
-            raise ModelError(f"{self.path / 'valuation.json'}: max_length exceeds the model's {positions} positions.")
-
     def _check_weights(self) -> None:
         """Names, shapes and types of all tensors against the architecture, before anything large is allocated."""
         skeleton = self.skeleton()
@@ -248,6 +208,14 @@ class ModelFolder:
                 raise ModelError(f"{self.path / 'valuation.json'}: a rank of {layer.name!r} exceeds the layer's width.")
 
 
+def _reader(
+    path: Path, architecture: str, config: Mapping[str, Any], valuation: Valuation, contents: Mapping[str, Any]
+) -> Reader:
+    if architecture in TABLES:
+        return TableReader.open(path, config, valuation, contents[TableReader.FILE])
+    return TextReader.open(path, architecture, config, valuation)
+
+
 def model_files(path: str | Path) -> list[str]:
     """Names of a model folder's files in canonical order: JSON, projections if any, the base, the checkpoints.
 
@@ -266,7 +234,16 @@ def model_files(path: str | Path) -> list[str]:
             raise ModelError(f"{path / name} is code; a model folder must hold none, so refuse it or remove the file.")
     checkpoints = [name for name in found if name.startswith("checkpoint-")]
     optional = [name for name in (_PROJECTIONS,) if name in found]
-    wanted = [*_JSON_FILES, *optional, _BASE, *map(_checkpoint_name, range(max(1, len(checkpoints))))]
+    # a table's columns in the tokenizer's place; where both are there, one does not belong
+    reader = next((name for name in _READERS if name in found), _READERS[0])
+    wanted = [
+        "config.json",
+        reader,
+        "valuation.json",
+        *optional,
+        _BASE,
+        *map(_checkpoint_name, range(max(1, len(checkpoints)))),
+    ]
     for name in wanted:
         if name not in found:
             raise ModelError(f"{path} lacks {name}; a model folder needs {', '.join(wanted)}.")
@@ -286,7 +263,7 @@ def write_model_folder(
     path: str | Path,
     model: nn.Module,
     config: Mapping[str, Any],
-    tokenizer: Tokenizer,
+    reading: Tokenizer | Columns,
     valuation: Valuation,
     checkpoints: Sequence[Mapping[str, Tensor]],
     projections: Mapping[str, NDArray[np.float32]] | None = None,
@@ -297,7 +274,7 @@ def write_model_folder(
         path: a folder that does not exist yet, or is empty.
         model: supplies the base; weights are rounded to float16.
         config: content of ``config.json``, with ``architectures``.
-        tokenizer: written as ``tokenizer.json``.
+        reading: written as ``tokenizer.json`` or ``columns.json``.
         valuation: written as ``valuation.json``.
         checkpoints: for each checkpoint the tensors that differ from the model's, by name.
         projections: principal directions, see :mod:`tip_exchange.influence.principal`.
@@ -311,7 +288,10 @@ def write_model_folder(
     path.mkdir(parents=True, exist_ok=True)
     settled = {**config, "num_labels": len(valuation.labels)} if valuation.labels else dict(config)
     (path / "config.json").write_text(json.dumps(settled, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    tokenizer.save(str(path / "tokenizer.json"), pretty=False)
+    if isinstance(reading, Columns):
+        (path / TableReader.FILE).write_text(reading.to_json(), encoding="utf-8")
+    else:
+        reading.save(str(path / TextReader.FILE), pretty=False)
     (path / "valuation.json").write_text(valuation.to_json(), encoding="utf-8")
     untied = _untied(model)
     contents = {_BASE: model.state_dict(), **{_checkpoint_name(k): tensors for k, tensors in enumerate(checkpoints)}}

@@ -1,6 +1,7 @@
-"""Texts that say the same: equal after normalisation, or nearly so by MinHash (Broder, 1997). Imports no torch.
+"""Records that say the same. Imports no torch.
 
-Rows of tables come as texts as well; numbers are rounded in both, so that a jittered copy is still a copy.
+Texts: equal after normalisation, or nearly so by MinHash (Broder, 1997). Rows of tables: equal after rounding, or
+nearly so in every feature. Numbers are rounded in both, so that a jittered copy is still a copy.
 """
 
 from __future__ import annotations
@@ -9,16 +10,24 @@ import hashlib
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from datasketch import MinHash, MinHashLSH
+from scipy.spatial import KDTree
+
+from tip_exchange.influence.columns import Columns
+from tip_exchange.influence.records import Record, TableRecord, TextRecord
 
 NEAR = 0.8
 """From this Jaccard similarity of their character shingles on, two texts are near-duplicates."""
 
 DIGITS = 3
 """Significant digits that numbers are rounded to."""
+
+NEAR_FEATURE = 0.05
+"""Rows are near-duplicates if no feature differs by more: a number by a twentieth of its deviation, nothing else."""
 
 LONGEST = 20_000
 """Characters of a text that are compared beyond what a model reads of it."""
@@ -51,32 +60,41 @@ class Pairs:
     near: int = 0
 
 
+class SeenRecords(Protocol):
+    """Records seen so far, by owner; each new one is compared with all before it."""
+
+    def add(self, owner: str, records: Sequence[Record]) -> dict[str, Pairs]:
+        """Compare new records with earlier ones.
+
+        Args:
+            owner: whose.
+            records: which the model can read.
+
+        Returns:
+            Pairs that the new records form with earlier ones, by the earlier one's owner; ``owner`` itself included.
+        """
+
+
 class SeenTexts:
-    """Texts seen so far, by owner; each new one is compared with all before it.
+    """:class:`SeenRecords` of texts.
 
     Two texts are equal if what a model reads of them is, or all of it: so neither a tail that is cut off nor signs that
     push words out of what is read make another text. Near-duplicates are looked up by locality-sensitive hashing of
     what is read, which finds most of the pairs just above :data:`NEAR` and nearly all above 0.9.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, parts_read: Callable[[Sequence[str]], list[str]]) -> None:
+        self._parts_read = parts_read
+        """What the model reads of each text."""
         self._index = MinHashLSH(threshold=NEAR, num_perm=_PERMUTATIONS)
         self._by_key: dict[bytes, list[int]] = defaultdict(list)
         self._seen: list[tuple[str, MinHash]] = []
 
-    def add(self, owner: str, texts: Sequence[str], read: Sequence[str]) -> dict[str, Pairs]:
-        """Compare new texts with earlier ones.
-
-        Args:
-            owner: whose.
-            texts: whole texts, of which the first :data:`LONGEST` characters are looked at.
-            read: what the model reads of each.
-
-        Returns:
-            Pairs that the new texts form with earlier ones, by the earlier one's owner; ``owner`` itself included.
-        """
+    def add(self, owner: str, records: Sequence[Record]) -> dict[str, Pairs]:
+        """See :class:`SeenRecords`; of a text its first :data:`LONGEST` characters are looked at."""
+        texts = [record.text for record in records if isinstance(record, TextRecord)]
         found: dict[str, Pairs] = defaultdict(Pairs)
-        for text, part in zip(texts, read, strict=True):
+        for text, part in zip(texts, self._parts_read(texts), strict=True):
             number, words = len(self._seen), normalised(part)
             keys = {hashlib.sha256(each.encode()).digest() for each in (words, normalised(text[:LONGEST]))}
             equal = {earlier for key in keys for earlier in self._by_key[key]}
@@ -90,6 +108,33 @@ class SeenTexts:
                 self._by_key[key].append(number)
             self._index.insert(number, sketch)
             self._seen.append((owner, sketch))
+        return dict(found)
+
+
+class SeenRows:
+    """:class:`SeenRecords` of rows of one table; labels do not matter."""
+
+    def __init__(self, columns: Columns) -> None:
+        self._columns = columns
+        self._seen: list[tuple[str, list[tuple[str, ...]], KDTree]] = []
+
+    def add(self, owner: str, records: Sequence[Record]) -> dict[str, Pairs]:
+        """See :class:`SeenRecords`; rows are equal if they are after rounding to a few significant digits."""
+        rows = [record for record in records if isinstance(record, TableRecord)]
+        keys, tree = [self._columns.rounded(row) for row in rows], KDTree(self._columns.features(rows))
+        places: dict[tuple[str, ...], list[int]] = defaultdict(list)
+        for place, key in enumerate(keys):
+            places[key].append(place)
+        self._seen.append((owner, keys, tree))
+        found: dict[str, Pairs] = defaultdict(Pairs)
+        for earlier, others, other_tree in self._seen:
+            same = other_tree is tree
+            equal = {(i, j) for i, key in enumerate(others) for j in places.get(key, ()) if i < j or not same}
+            close = enumerate(other_tree.query_ball_tree(tree, NEAR_FEATURE, p=float("inf")))
+            near = {(i, j) for i, indices in close for j in indices if i < j or not same}
+            if equal or near:
+                found[earlier].exact += len(equal)
+                found[earlier].near += len(near | equal)
         return dict(found)
 
 

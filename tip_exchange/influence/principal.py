@@ -8,21 +8,28 @@ would; they travel with the model.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tokenizers import Tokenizer
+from torch import Tensor, nn
 
 from tip_exchange.errors import InputError
 from tip_exchange.influence.batches import plan
 from tip_exchange.influence.capture import LayerGradients
+from tip_exchange.influence.columns import Columns
 from tip_exchange.influence.kronecker import KroneckerFactors
 from tip_exchange.influence.layers import Layer
 from tip_exchange.influence.losses import own_loss, predictions
-from tip_exchange.influence.models import ModelFolder
+from tip_exchange.influence.models import ModelFolder, write_model_folder
 from tip_exchange.influence.projection import GivenProjections
 from tip_exchange.influence.records import Record
+from tip_exchange.influence.specification import Valuation
 
 _BATCH_TOKENS = 256  # gradients at full width are large
 
@@ -88,6 +95,24 @@ def fit_projections(folder: ModelFolder, records: Sequence[Record]) -> dict[str,
             watched.gradients(own_loss(predicted, batch, folder.valuation.label_smoothing), observe=factors.observe)
         found |= principal_projections(factors, folder.valuation.layers, str(k))
     return found
+
+
+def write_fitted_folder(
+    path: str | Path,
+    model: nn.Module,
+    config: Mapping[str, Any],
+    reading: Tokenizer | Columns,
+    valuation: Valuation,
+    checkpoints: Sequence[Mapping[str, Tensor]],
+    records: Sequence[Record],
+) -> ModelFolder:
+    """As :func:`~tip_exchange.influence.models.write_model_folder`, with projections fitted if they are principal."""
+    if valuation.projection != "principal":
+        return write_model_folder(path, model, config, reading, valuation, checkpoints)
+    with TemporaryDirectory() as place:
+        drawn = replace(valuation, projection="signs")
+        fitted = fit_projections(write_model_folder(place, model, config, reading, drawn, checkpoints), records)
+    return write_model_folder(path, model, config, reading, valuation, checkpoints, fitted)
 
 
 def _leading(moment: NDArray[np.float64], rank: int) -> NDArray[np.float32]:

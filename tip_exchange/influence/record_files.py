@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tip_exchange.errors import DataError
 
@@ -33,23 +34,24 @@ _END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 Row = tuple[str, Mapping[str, object]]
 """Where the row stands (``"file, line 3"``), and its cells by column."""
 
+Content = Literal["text", "class", "number"]
+"""What a column holds. Of a columnar file a class may be strings or integers, a number strings, numbers or booleans."""
 
-def rows(path: Path, text_column: str, label_column: str | None) -> Iterator[Row]:
+
+def rows(path: Path, columns: Mapping[str, Content]) -> Iterator[Row]:
     """Rows of a record file, in its order.
 
-    Text files give all their columns and cells as they stand. Columnar files give the named columns, as strings: a
-    label that is an integer becomes the class name that the file declares for it, or else its decimal digits.
+    Text files give all their columns and cells as they stand. Columnar files give the named columns, as strings or
+    numbers: a class that is an integer becomes the name that the file declares for it, or else its decimal digits.
 
     Args:
         path: a ``.jsonl``, ``.csv`` or ``.parquet`` file, or a folder as ``Dataset.save_to_disk`` writes it.
-        text_column: column of the text.
-        label_column: column of the label; None where there is none to read.
+        columns: those to read, and what each holds.
 
     Raises:
         DataError: the file is missing, unreadable, damaged or of another format; a columnar one lacks a column or has
             one of another type, or declares absurd sizes. The sentence names the file, and the row once there is one.
     """
-    columns = [text_column] if label_column is None else [text_column, label_column]
     try:
         yield from _reader(path)(path, columns)
     except UnicodeDecodeError as error:
@@ -58,12 +60,28 @@ def rows(path: Path, text_column: str, label_column: str | None) -> Iterator[Row
         raise DataError(f"{error.filename or path} cannot be read ({error.strerror}); check the path.") from error
 
 
+def cell(row: Mapping[str, object], place: str, column: str) -> object:
+    """A row's cell as it stands; None where it is missing: empty, null or NaN.
+
+    Raises:
+        DataError: the row has no such column.
+    """
+    if column not in row:
+        found = ", ".join(sorted(map(str, row))) or "none"
+        raise DataError(
+            f"{place}: there is no column {column!r} (found: {found}); rename the column or name the right one."
+        )
+    value = row[column]
+    missing = isinstance(value, float) and math.isnan(value)
+    return None if missing or (isinstance(value, str) and value.strip().lower() in {"", "nan"}) else value
+
+
 def too_long(place: str, column: str) -> DataError:
     """The error of a text over MAX_TEXT_BYTES."""
     return DataError(f"{place}: column {column!r} is over {MAX_TEXT_BYTES} bytes; split the record.")
 
 
-def _reader(path: Path) -> Callable[[Path, Sequence[str]], Iterator[Row]]:
+def _reader(path: Path) -> Callable[[Path, Mapping[str, Content]], Iterator[Row]]:
     if path.is_dir():
         return _dataset_rows
     readers = {".jsonl": _json_rows, ".csv": _csv_rows, ".parquet": _parquet_rows}
@@ -85,7 +103,7 @@ def _lines(path: Path, encoding: str, newline: str | None) -> Iterator[str]:
             yield content
 
 
-def _json_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
+def _json_rows(path: Path, columns: Mapping[str, Content]) -> Iterator[Row]:
     for line, content in enumerate(_lines(path, "utf-8", None), 1):
         if not content.strip():
             continue
@@ -99,7 +117,7 @@ def _json_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
         yield place, row
 
 
-def _csv_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
+def _csv_rows(path: Path, columns: Mapping[str, Content]) -> Iterator[Row]:
     reader = csv.DictReader(_lines(path, "utf-8-sig", ""), strict=True)
     while True:
         try:
@@ -110,10 +128,12 @@ def _csv_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
             return
         if None in row:
             raise DataError(f"{path}, line {reader.line_num} has more cells than the header; quote the commas.")
+        if None in row.values():
+            raise DataError(f"{path}, line {reader.line_num} has fewer cells than the header; write all of them.")
         yield f"{path}, line {reader.line_num}", row
 
 
-def _parquet_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
+def _parquet_rows(path: Path, columns: Mapping[str, Content]) -> Iterator[Row]:
     from pyarrow import parquet
 
     with path.open("rb") as file:
@@ -126,7 +146,7 @@ def _parquet_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
         yield from _batch_rows(path, _parquet_batches(path, table, columns), columns, names)
 
 
-def _parquet_batches(path: Path, table: Any, columns: Sequence[str]) -> Iterator[Any]:
+def _parquet_batches(path: Path, table: Any, columns: Mapping[str, Content]) -> Iterator[Any]:
     """Batches of all row groups, each group's declared sizes checked before it is decoded.
 
     The columns' own metadata are not looked at: pyarrow ends the process where those are damaged.
@@ -149,7 +169,7 @@ def _parquet_batches(path: Path, table: Any, columns: Sequence[str]) -> Iterator
             raise DataError(f"{path}: row group {number} does not have the rows it declares; write the file again.")
 
 
-def _dataset_rows(folder: Path, columns: Sequence[str]) -> Iterator[Row]:
+def _dataset_rows(folder: Path, columns: Mapping[str, Content]) -> Iterator[Row]:
     if (folder / "dataset_dict.json").exists():
         splits = [str(split) for split in _listed(folder / "dataset_dict.json", "splits")] or ["train"]
         raise DataError(
@@ -169,7 +189,7 @@ def _dataset_rows(folder: Path, columns: Sequence[str]) -> Iterator[Row]:
         yield from _stream_rows(folder / name, columns, names)
 
 
-def _stream_rows(path: Path, columns: Sequence[str], names: Mapping[str, Sequence[str]]) -> Iterator[Row]:
+def _stream_rows(path: Path, columns: Mapping[str, Content], names: Mapping[str, Sequence[str]]) -> Iterator[Row]:
     """Rows of a file in Arrow's stream format."""
     import pyarrow
     from pyarrow import ipc
@@ -198,7 +218,7 @@ def _valid(batches: Iterator[Any]) -> Iterator[Any]:
 
 
 def _batch_rows(
-    path: Path, batches: Iterator[Any], columns: Sequence[str], names: Mapping[str, Sequence[str]]
+    path: Path, batches: Iterator[Any], columns: Mapping[str, Content], names: Mapping[str, Sequence[str]]
 ) -> Iterator[Row]:
     row = 0
     while True:
@@ -206,20 +226,28 @@ def _batch_rows(
             batch = next(batches, None)
         if batch is None:
             return
-        cells = [(column, batch.column(column), names.get(column)) for column in columns]
+        arrays = [(column, content, batch.column(column)) for column, content in columns.items()]
         for index in range(batch.num_rows):
             row += 1
             place = f"{path}, row {row}"
-            yield place, {column: _cell(array[index], place, column, classes) for column, array, classes in cells}
+            yield (
+                place,
+                {
+                    column: _value(array[index], place, column, content, names.get(column))
+                    for column, content, array in arrays
+                },
+            )
 
 
-def _cell(scalar: Any, place: str, column: str, classes: Sequence[str] | None) -> str | None:
+def _value(scalar: Any, place: str, column: str, content: Content, classes: Sequence[str] | None) -> object:
     import pyarrow
 
     if isinstance(scalar, pyarrow.DictionaryScalar) and scalar.is_valid:
         scalar = scalar.value
     if not scalar.is_valid:
         return None
+    if content == "number" and _is_number(scalar.type):
+        return scalar.as_py()
     if pyarrow.types.is_integer(scalar.type):
         return _class_name(scalar.as_py(), place, column, classes)
     if scalar.as_buffer().size > MAX_TEXT_BYTES:
@@ -241,11 +269,11 @@ def _class_name(number: int, place: str, column: str, classes: Sequence[str] | N
     return classes[number]
 
 
-def _check_columns(path: Path, schema: Any, columns: Sequence[str]) -> None:
-    """Check that each column is there once, the first as text, the others as text or integers."""
+def _check_columns(path: Path, schema: Any, columns: Mapping[str, Content]) -> None:
+    """Check that each column is there once, and of a type for what it holds."""
     from pyarrow import types
 
-    for column in columns:
+    for column, content in columns.items():
         count = schema.names.count(column)
         if count != 1:
             found = ", ".join(sorted(schema.names)) or "none"
@@ -253,9 +281,17 @@ def _check_columns(path: Path, schema: Any, columns: Sequence[str]) -> None:
             raise DataError(f"{path}: there {there} {column!r} (found: {found}); rename one or name the right one.")
         kind = schema.field(column).type
         values = kind.value_type if types.is_dictionary(kind) else kind
-        text = types.is_string(values) or types.is_large_string(values)
-        if not (text or (column != columns[0] and types.is_integer(kind))):
-            raise DataError(f"{path}: column {column!r} is of type {str(kind)[:80]}, not text; write it as strings.")
+        text = types.is_string(values) or types.is_large_string(values) or types.is_null(kind)
+        other = {"text": False, "class": types.is_integer(kind), "number": _is_number(kind)}[content]
+        if not (text or other):
+            wanted = "a number; write it as numbers" if content == "number" else "text; write it as strings"
+            raise DataError(f"{path}: column {column!r} is of type {str(kind)[:80]}, not {wanted}.")
+
+
+def _is_number(kind: Any) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind))
 
 
 def _schema_class_names(schema: Any) -> dict[str, list[str]]:

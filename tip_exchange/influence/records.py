@@ -11,59 +11,101 @@ from itertools import islice
 from pathlib import Path
 
 from tip_exchange.errors import DataError, WireError
-from tip_exchange.influence.record_files import MAX_TEXT_BYTES, rows, too_long
+from tip_exchange.influence.record_files import MAX_TEXT_BYTES, Content, cell, rows, too_long
 
 UNLABELLED = 2**32 - 1
 """Label of a record that has none, as a causal language model's."""
 
 
+MAX_CELLS = 4096
+"""Most cells of a row."""
+
 _MAGIC = b"TIPR"
-_VERSION = 1
+_TEXT, _TABLE = 1, 2  # versions
 _HEADER = struct.Struct(">4sBII")
+_CELL = struct.Struct(">d")
+_MISSING = bytes.fromhex("7ff8000000000000")
 
 MAX_RECORD_BYTES = _HEADER.size + MAX_TEXT_BYTES
 """Most canonical bytes of a record."""
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class TextRecord:
     """One text. ``label`` indexes the model folder's list of labels, or is UNLABELLED."""
 
     text: str
     label: int
 
 
+@dataclass(frozen=True, slots=True)
+class TableRecord:
+    """One row of a table, in the order of the model's columns; ``label`` as a text's.
+
+    A cell is a finite number, a category's index in its column's list, or None where it is missing.
+    """
+
+    cells: tuple[float | None, ...]
+    label: int
+
+
+Record = TextRecord | TableRecord
+
+
 def record_bytes(record: Record) -> bytes:
     """Canonical bytes of a record, as hashed into Merkle leaves (docs/records.md).
 
-    Layout: ``b"TIPR"``, version u8 = 1, label u32, byte length of the text u32, text in UTF-8; integers big-endian. A
-    record without a label has UNLABELLED, ``ff ff ff ff``, which no index of a label reaches. Every record has one
-    byte string and no two records the same one; :func:`record_from_bytes` is the inverse.
+    Layout: ``b"TIPR"``, version u8, label u32, then of a text (version 1) its byte length u32 and its UTF-8, of a row
+    (version 2) the number of cells u32 and each as float64, a missing one as ``7ff8000000000000`` and −0 as 0; all
+    big-endian. A record without a label has UNLABELLED, ``ff ff ff ff``, which no index of a label reaches. Every
+    record has one byte string and no two records the same one; :func:`record_from_bytes` is the inverse.
     """
-    text = record.text.encode("utf-8")
-    return _HEADER.pack(_MAGIC, _VERSION, record.label, len(text)) + text
+    if isinstance(record, TextRecord):
+        text = record.text.encode("utf-8")
+        return _HEADER.pack(_MAGIC, _TEXT, record.label, len(text)) + text
+    cells = (_MISSING if value is None else _CELL.pack(value + 0.0) for value in record.cells)
+    return _HEADER.pack(_MAGIC, _TABLE, record.label, len(record.cells)) + b"".join(cells)
 
 
 def record_from_bytes(data: bytes) -> Record:
     """The record whose canonical bytes these are; total: any bytes give a record or a WireError.
 
-    Nothing but UTF-8 is interpreted: a text is never parsed as JSON, CSV or a number.
+    Nothing but UTF-8 and float64 is interpreted: a text is never parsed as JSON, CSV or a number. Which numbers a cell
+    may hold depends on the model; here each must be finite.
 
     Raises:
-        WireError: another format or version, a length that is not the text's or is above MAX_TEXT_BYTES, or text that
-            is not UTF-8 (lone surrogates and overlong forms are not).
+        WireError: another format or version; a length that is not the text's or is above MAX_TEXT_BYTES, or text that
+            is not UTF-8 (lone surrogates and overlong forms are not); a number of cells that is not the row's, is 0 or
+            above MAX_CELLS, or a cell that is infinite, −0 or another NaN than that of a missing one.
     """
     if len(data) < _HEADER.size:
         raise WireError(f"record: {len(data)} bytes, and its header alone has {_HEADER.size}")
     magic, version, label, size = _HEADER.unpack_from(data)
-    if magic != _MAGIC or version != _VERSION:
-        raise WireError(f"record: not one of version {_VERSION}")
-    if size > MAX_TEXT_BYTES or len(data) != _HEADER.size + size:
-        raise WireError(f"record: a text of {len(data) - _HEADER.size} bytes, declared {size}, most {MAX_TEXT_BYTES}")
+    if magic != _MAGIC or version not in (_TEXT, _TABLE):
+        raise WireError(f"record: not one of version {_TEXT} or {_TABLE}")
+    content = data[_HEADER.size :]
+    return _text_from(content, size, label) if version == _TEXT else _row_from(content, size, label)
+
+
+def _text_from(content: bytes, size: int, label: int) -> TextRecord:
+    if size > MAX_TEXT_BYTES or len(content) != size:
+        raise WireError(f"record: a text of {len(content)} bytes, declared {size}, most {MAX_TEXT_BYTES}")
     try:
-        return Record(data[_HEADER.size :].decode("utf-8"), label)
+        return TextRecord(content.decode("utf-8"), label)
     except UnicodeDecodeError as error:
         raise WireError(f"record: its text is not UTF-8 (byte {error.start})") from error
+
+
+def _row_from(content: bytes, count: int, label: int) -> TableRecord:
+    if not 0 < count <= MAX_CELLS or len(content) != count * _CELL.size:
+        raise WireError(f"record: a row of {len(content)} bytes, declared {count} cells, most {MAX_CELLS}")
+    cells: list[float | None] = []
+    for number, (value,) in enumerate(_CELL.iter_unpack(content), 1):
+        written = content[(number - 1) * _CELL.size : number * _CELL.size]
+        if written != _MISSING and (not math.isfinite(value) or written != _CELL.pack(value + 0.0)):
+            raise WireError(f"record: cell {number} is {value}, neither a finite number in canonical form nor missing")
+        cells.append(None if written == _MISSING else value)
+    return TableRecord(tuple(cells), label)
 
 
 def read_canonical(path: Path) -> Iterator[bytes]:
@@ -75,13 +117,22 @@ def read_canonical(path: Path) -> Iterator[bytes]:
     try:
         with path.open("rb") as file:
             while header := file.read(_HEADER.size):
-                size = _HEADER.unpack(header)[3] if len(header) == _HEADER.size else -1
-                text = file.read(size) if 0 <= size <= MAX_TEXT_BYTES else b""
-                if len(text) != size:
+                size = _content_bytes(header)
+                content = file.read(size) if size >= 0 else b""
+                if len(content) != size:
                     raise DataError(f"{path} is damaged; restore it from a copy.")
-                yield header + text
+                yield header + content
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}); restore it from a copy.") from error
+
+
+def _content_bytes(header: bytes) -> int:
+    """How many bytes follow a record's header; -1 if it is none."""
+    if len(header) != _HEADER.size:
+        return -1
+    _, version, _, size = _HEADER.unpack(header)
+    size *= _CELL.size if version == _TABLE else 1
+    return size if size <= MAX_TEXT_BYTES else -1
 
 
 def stream_records(
@@ -91,7 +142,7 @@ def stream_records(
     text_column: str = "text",
     label_column: str = "label",
     limit: int | None = None,
-) -> Iterator[Record]:
+) -> Iterator[TextRecord]:
     """Read the texts of a file one after another, without holding the file.
 
     Args:
@@ -110,11 +161,13 @@ def stream_records(
         DataError: the file is missing, unreadable or damaged, lacks a column, or holds an empty text, NaN or an
             unknown label. The sentence names the file and the line or row.
     """
-    path = Path(path)
+    columns: dict[str, Content] = {text_column: "text"}
+    if labels:
+        columns[label_column] = "class"
     known = {name: index for index, name in enumerate(labels)}
-    for place, row in islice(rows(path, text_column, label_column if labels else None), limit):
+    for place, row in islice(rows(Path(path), columns), limit):
         text = _text(row, place, text_column)
-        yield Record(text, _label(row, place, label_column, known) if labels else UNLABELLED)
+        yield TextRecord(text, label_index(row, place, label_column, known) if labels else UNLABELLED)
 
 
 def read_records(
@@ -124,7 +177,7 @@ def read_records(
     text_column: str = "text",
     label_column: str = "label",
     limit: int | None = None,
-) -> list[Record]:
+) -> list[TextRecord]:
     """Read a file's records into a list, as :func:`stream_records`.
 
     Returns:
@@ -139,7 +192,7 @@ def read_records(
     return records
 
 
-def write_records(path: str | Path, records: Iterable[Record], labels: Sequence[str]) -> None:
+def write_records(path: str | Path, records: Iterable[TextRecord], labels: Sequence[str]) -> None:
     """Write records as JSON lines: ``text`` and, where the record has one, ``label`` as its name."""
     with Path(path).open("w", encoding="utf-8") as file:
         for record in records:
@@ -147,8 +200,12 @@ def write_records(path: str | Path, records: Iterable[Record], labels: Sequence[
             file.write(json.dumps({"text": record.text, **label}, ensure_ascii=False) + "\n")
 
 
-def _label(row: Mapping[str, object], place: str, column: str, known: Mapping[str, int]) -> int:
-    """Index of a row's label, or DataError."""
+def label_index(row: Mapping[str, object], place: str, column: str, known: Mapping[str, int]) -> int:
+    """Index of a row's label among those the model knows, by name.
+
+    Raises:
+        DataError: there is no such column, or its cell is empty, no text or an unknown label.
+    """
     label = _text(row, place, column)
     if label not in known:
         raise DataError(
@@ -160,18 +217,11 @@ def _label(row: Mapping[str, object], place: str, column: str, known: Mapping[st
 
 def _text(row: Mapping[str, object], place: str, column: str) -> str:
     """A row's cell as usable text, or DataError."""
-    if column not in row:
-        found = ", ".join(sorted(map(str, row))) or "none"
-        raise DataError(
-            f"{place}: there is no column {column!r} (found: {found}); rename the column or name the right one."
-        )
-    value = row[column]
-    missing = value is None or (isinstance(value, float) and math.isnan(value))
-    if missing or (isinstance(value, str) and value.strip().lower() in {"", "nan"}):
+    value = cell(row, place, column)
+    if value is None:
         raise DataError(f"{place}: column {column!r} is empty or NaN; fill it in or drop the row.")
     if not isinstance(value, str):
-        kind = type(value).__name__
-        raise DataError(f"{place}: column {column!r} holds a {kind}, not text; write it as a string.")
+        raise DataError(f"{place}: column {column!r} holds a {type(value).__name__}, not text; write it as a string.")
     try:
         size = len(value.encode("utf-8"))
     except UnicodeEncodeError as error:

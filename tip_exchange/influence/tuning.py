@@ -19,7 +19,7 @@ from tip_exchange.influence.batches import most_tokens
 from tip_exchange.influence.frozen import FrozenBlocks
 from tip_exchange.influence.models import copy_tensors
 from tip_exchange.influence.pretrained import load_pretrained
-from tip_exchange.influence.records import Record
+from tip_exchange.influence.records import TextRecord
 from tip_exchange.influence.trained_part import trained_part
 
 _HELD = 1 << 28  # most numbers of texts' hidden states to hold: 1 GiB
@@ -100,7 +100,7 @@ class Tuner:
                 nn.init.zeros_(self.model.get_parameter(name))
         self._initial = {name: self.model.get_parameter(name).detach().clone() for name in self._trained}
 
-    def encode(self, records: Sequence[Record]) -> EncodedRecords:
+    def encode(self, records: Sequence[TextRecord]) -> EncodedRecords:
         """Tokenize, and run what can be run once.
 
         Raises:

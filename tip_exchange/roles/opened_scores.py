@@ -81,6 +81,8 @@ def opened_scores(
             records = [record_from_bytes(row.record) for row in rows]
         except WireError:
             continue
+        if any(map(model.unusable, records)):
+            continue
         gradients = row_gradients(
             model,
             records,

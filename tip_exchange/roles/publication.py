@@ -12,7 +12,7 @@ from eth_utils.address import to_checksum_address
 from tip_exchange.commitments import canonical_json, file_digest, keccak, sellers_root
 from tip_exchange.errors import WireError
 from tip_exchange.files import held
-from tip_exchange.influence.records import Record, read_records
+from tip_exchange.influence.records import Record
 from tip_exchange.storage import BlobStore
 
 if TYPE_CHECKING:
@@ -127,5 +127,4 @@ def read_model_records(model: ModelFolder, path: Path) -> list[Record]:
     Raises:
         DataError: as :func:`~tip_exchange.influence.records.read_records`.
     """
-    spec = model.valuation
-    return read_records(path, spec.labels, text_column=spec.text_column, label_column=spec.label_column)
+    return model.reader.records(path)

@@ -23,7 +23,7 @@ from tip_exchange.encryption.parameters import parameter_set
 from tip_exchange.encryption.sealed_stream import open_stream
 from tip_exchange.errors import DataError, IntegrityError, StateError, StorageError, WireError
 from tip_exchange.files import held, read_state
-from tip_exchange.influence.records import UNLABELLED, Record, record_from_bytes
+from tip_exchange.influence.records import Record, record_from_bytes
 from tip_exchange.influence.settings import STANDARD, Compute
 from tip_exchange.roles.buyer import identity_of, order_folder, reject
 from tip_exchange.roles.check_values import Told, directions, fix_check_values
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tip_exchange.influence.models import ModelFolder
-    from tip_exchange.influence.near_duplicates import Pairs
+    from tip_exchange.influence.near_duplicates import Pairs, SeenRecords
 
 CHANCE = 0.001
 """What an honest seller may meet by chance; a coincidence that is less likely counts against a seller."""
@@ -206,14 +206,10 @@ class _Check:
         told: Mapping[str, CheckValues],
         compute: Compute,
     ) -> None:
-        # torch takes seconds to load, and an order of which no row is opened needs none of it.
-        from tip_exchange.influence.near_duplicates import SeenTexts
-
         self._market, self._home, self._folder = market, home, folder
         self._state, self._told, self._compute = state, told, compute
         self._secret = own_draw_secret(folder, state)
         self._dimension = int(read_state(folder / "order.json")["dimension"])
-        self._seen = SeenTexts()
         self._passed: dict[str, int] = {}  # rows by seller
 
     def seller(self, entry: Submission, missing: str | None) -> Verdict:
@@ -262,19 +258,15 @@ class _Check:
         """Why a row is no record for the order's model; "" if it is one."""
         if isinstance(record, WireError):
             return f"row {index}: {record}"
-        labels = len(self._model.valuation.labels)
-        if record.label != UNLABELLED if self._model.causal else record.label >= labels:
-            wanted = f"below {labels}" if labels else f"{UNLABELLED}, for none"
-            return f"row {index}: label {record.label}, and the model's are {wanted}"
-        ((first, *_),) = self._model.tokenize([record])
-        return "" if first and record.text.strip() else f"row {index}: no text that the model can read"
+        reason = self._model.unusable(record)
+        return reason and f"row {index}: {reason}"
 
     def _shared(self, seller: str, records: Sequence[Record], declared: int, warnings: list[str]) -> list[str]:
         """Reasons from rows that say the same as an earlier seller's; warnings from near-duplicates."""
         from scipy.stats import poisson
 
         reasons = []
-        found = self._seen.add(seller, [record.text for record in records], self._model.parts_read(records))
+        found = self._seen.add(seller, records)
         exact_rate, near_rate = self._own_rates
         for earlier, pairs in found.items():
             if earlier in self._passed:
@@ -349,6 +341,10 @@ class _Check:
         return ModelFolder.open(fetch_model(self._market.store, self._state.terms.modelHash, self._home))
 
     @cached_property
+    def _seen(self) -> SeenRecords:
+        return self._model.reader.seen()
+
+    @cached_property
     def _directions(self) -> NDArray[np.float64]:
         """Check vectors, float64 (6, d); (0, d) in an order without tags."""
         if self._state.terms.tagged:
@@ -358,13 +354,13 @@ class _Check:
     @cached_property
     def _own_rates(self) -> tuple[float, float]:
         """Chance that two records of different origin are equal, and nearly so, among the buyer's own."""
-        from tip_exchange.influence.near_duplicates import Pairs, SeenTexts
+        from tip_exchange.influence.near_duplicates import Pairs
 
-        seen, sizes, found = SeenTexts(), [], {}
+        seen, sizes, found = self._model.reader.seen(), [], {}
         for name in ("validation", "background"):
             own = own_records(self._folder, name)
             sizes.append(len(own))
-            found = seen.add(name, [record.text for record in own], self._model.parts_read(own))
+            found = seen.add(name, own)
         pairs: Pairs = found.get("validation", Pairs())
         most = sizes[0] * sizes[1]
         return pairs.exact / most, (pairs.near + 1) / most
