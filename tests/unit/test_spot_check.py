@@ -36,7 +36,7 @@ from tip_exchange.influence.records import (
     record_bytes,
     record_from_bytes,
 )
-from tip_exchange.roles.respond import RESERVE, VALUES_PART, waits_until
+from tip_exchange.roles.respond import ROWS_PART, VALUES_PART, waits_until
 from tip_exchange.roles.spot_check import (
     OWN_RECORDS,
     OpenedRow,
@@ -373,11 +373,10 @@ def test_the_stated_bound_is_that_of_the_largest_opening() -> None:
     assert proof_length(2**32 - 1, 0) == 32
 
 
-def test_a_watcher_gives_sellers_a_part_of_what_is_left_but_none_of_the_last_minutes() -> None:
+@pytest.mark.parametrize("left", [2 * 86400, 3600, 300, 8])
+def test_however_late_a_watcher_asks_sellers_have_a_part_of_what_is_left_and_it_keeps_a_part(left: int) -> None:
     until = 10**9
-    for left in (2 * 86400, 3600, 900):
-        given = waits_until(until - left, until, VALUES_PART) - (until - left)
-        assert given == left // VALUES_PART
-        assert left - given >= RESERVE
-    for left in (700, RESERVE, 60, 0):
-        assert waits_until(until - left, until, VALUES_PART) == until - RESERVE, "silence costs budget and bond"
+    values = waits_until(until - left, until, VALUES_PART)
+    rows = waits_until(values, until, ROWS_PART)
+    assert until - left < values < rows
+    assert until - rows >= left * 3 // 8, "silence would cost budget and bond"

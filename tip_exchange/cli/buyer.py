@@ -620,12 +620,11 @@ def watch(session: Session, order: str, once: bool, poll: int, compute: Compute,
     """Stay beside ORDER until it is closed: check rows, attest, answer, show the key and take refunds, each in time.
 
     Where the order has tags, sellers have a quarter of what is left of the attest window when they are asked to tell
-    check values; where it asks for rows, half of what is left when they are asked to open them; but nobody is waited
-    for in its last ten minutes. Sellers that fail the check, or have told or opened nothing by then, are rejected.
-    Missing replies are waited for until a quarter of the attest window is
-    left, and are UNAVAILABLE then. A node or a storage that fails is asked again; after a kill the same command goes
-    on. A step that the contract refuses for another reason than time is tried three times; the command then ends with
-    that error.
+    check values; where it asks for rows, half of what is left when they are asked to open them. Sellers that fail the
+    check, or have told or opened nothing by then, are rejected. Missing replies are waited for until a quarter of the
+    attest window is left, and are UNAVAILABLE then. A node or a storage that fails is asked again; after a kill the
+    same command goes on. A step that the contract refuses for another reason than time is tried three times; the
+    command then ends with that error.
     """
     from tip_exchange.roles import respond as role
 

@@ -105,10 +105,7 @@ def respond(market: Market, home: Path, account: LocalAccount, order: str) -> Re
 
 VALUES_PART, ROWS_PART = 4, 2
 """Sellers have a quarter of what is left of Attesting when they are asked for check values, and half of what is left
-when they are asked for rows, before a watcher rejects those that sent none."""
-
-RESERVE = 600
-"""Seconds at the end of Attesting in which a watcher waits for no seller: silence would cost budget and bond."""
+when they are asked for rows, before a watcher rejects those that sent none; the rest is for checks and attestation."""
 
 LATEST_PART = 4
 """A watcher waits for missing replies until a quarter of Attesting is left, and attests UNAVAILABLE then."""
@@ -163,7 +160,7 @@ def look(
 
 def waits_until(asked: int, attest_until: int, part: int) -> int:
     """When a watcher stops to wait for sellers that were asked then, all three Unix seconds of the chain."""
-    return min(asked + (attest_until - asked) // part, attest_until - RESERVE)
+    return asked + (attest_until - asked) // part
 
 
 def _check_in_time(
