@@ -11,7 +11,7 @@ import tip_exchange
 PACKAGE = Path(tip_exchange.__file__).parent
 LAYERS = [
     {"types", "errors"},
-    {"commitments", "settlement", "files"},
+    {"commitments", "settlement", "files", "processes"},
     {"check_values"},
     {"influence", "encryption", "chain", "storage"},
     {"roles"},

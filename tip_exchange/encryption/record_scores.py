@@ -13,9 +13,7 @@ from __future__ import annotations
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +27,7 @@ from tip_exchange.encryption.seal import plaintext_file_bytes, seal
 from tip_exchange.encryption.wire import Query, encode_reply, map_query
 from tip_exchange.errors import DataError, StateError
 from tip_exchange.files import temporary_beside
+from tip_exchange.processes import worker_pool
 
 Progress = Callable[[int, int], None]
 """Called as ``progress(records done, records in all)``."""
@@ -111,7 +110,7 @@ def _by_processes(task: ScoringTask, missing: list[int], processes: int) -> Iter
     if others < 1:
         yield from map(_BlockScorer(task).score, missing)
         return
-    pool = ProcessPoolExecutor(others, get_context("spawn"), initializer=_start, initargs=(task,))
+    pool = worker_pool(others, _start, task)
     try:
         line = deque((index, pool.submit(_score_there, index)) for index in missing)
         scorer = _BlockScorer(task)

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import replace
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,6 +29,7 @@ from tip_exchange.influence.models import ModelFolder, copy_tensors
 from tip_exchange.influence.records import Record
 from tip_exchange.influence.settings import STANDARD, Compute
 from tip_exchange.influence.store import GradientStore
+from tip_exchange.processes import worker_pool
 
 Progress = Callable[[int, int], None]
 """Called with (records done, records in all)."""
@@ -325,9 +325,7 @@ def _worker(
 
         yield now
         return
-    pool = ProcessPoolExecutor(
-        compute.processes, get_context("spawn"), initializer=_start, initargs=(folder.path, seed, compute)
-    )
+    pool = worker_pool(compute.processes, _start, folder.path, seed, compute)
     try:
         yield lambda batch: pool.submit(_rows_there, batch)
     finally:
