@@ -12,7 +12,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from datasketch import MinHash, MinHashLSH
 from scipy.spatial import KDTree
@@ -28,6 +28,9 @@ DIGITS = 3
 
 NEAR_FEATURE = 0.05
 """Rows are near-duplicates if no feature differs by more: a number by a twentieth of its deviation, nothing else."""
+
+CASE_MIX = 20
+"""How many times as often as the buyer's own rows those of two sellers with one narrow case mix may be equal."""
 
 LONGEST = 20_000
 """Characters of a text that are compared beyond what a model reads of it."""
@@ -61,7 +64,13 @@ class Pairs:
 
 
 class SeenRecords(Protocol):
-    """Records seen so far, by owner; each new one is compared with all before it."""
+    """Records seen so far, by owner; each new one is compared with all before it.
+
+    ``likelier`` is how many times as likely as between two sets of the buyer's own it may be that records of two
+    sellers are equal, though neither copied.
+    """
+
+    likelier: ClassVar[int]
 
     def add(self, owner: str, records: Sequence[Record]) -> dict[str, Pairs]:
         """Compare new records with earlier ones.
@@ -82,6 +91,8 @@ class SeenTexts:
     push words out of what is read make another text. Near-duplicates are looked up by locality-sensitive hashing of
     what is read, which finds most of the pairs just above :data:`NEAR` and nearly all above 0.9.
     """
+
+    likelier: ClassVar[int] = 1
 
     def __init__(self, parts_read: Callable[[Sequence[str]], list[str]]) -> None:
         self._parts_read = parts_read
@@ -113,6 +124,8 @@ class SeenTexts:
 
 class SeenRows:
     """:class:`SeenRecords` of rows of one table; labels do not matter."""
+
+    likelier: ClassVar[int] = CASE_MIX
 
     def __init__(self, columns: Columns) -> None:
         self._columns = columns

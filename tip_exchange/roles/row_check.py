@@ -353,7 +353,7 @@ class _Check:
 
     @cached_property
     def _own_rates(self) -> tuple[float, float]:
-        """Chance that two records of different origin are equal, and nearly so, among the buyer's own."""
+        """Chance that two records of different origin are equal, and nearly so, going by the buyer's own."""
         from tip_exchange.influence.near_duplicates import Pairs
 
         seen, sizes, found = self._model.reader.seen(), [], {}
@@ -363,7 +363,7 @@ class _Check:
             found = seen.add(name, own)
         pairs: Pairs = found.get("validation", Pairs())
         most = sizes[0] * sizes[1]
-        return pairs.exact / most, (pairs.near + 1) / most
+        return seen.likelier * pairs.exact / most, seen.likelier * (pairs.near + 1) / most
 
     @cached_property
     def _unlikely(self) -> tuple[float, float]:
