@@ -215,7 +215,7 @@ CATEGORY = {"name": "arm", "categories": ["a", "b"]}
         {"format": 1, "columns": [NUMBER | {"name": str(i)} for i in range(MAX_CELLS + 1)]},
         {
             "format": 1,
-            "columns": [CATEGORY | {"name": str(i), "categories": [*map(str, range(999))]} for i in range(66)],
+            "columns": [CATEGORY | {"name": str(i), "categories": [*map(str, range(999))]} for i in range(17)],
         },
     ],
 )

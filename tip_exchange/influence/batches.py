@@ -16,6 +16,7 @@ from torch import Tensor
 
 from tip_exchange.errors import DataError
 from tip_exchange.influence.models import ModelFolder
+from tip_exchange.influence.readers import Block
 from tip_exchange.influence.records import Record
 
 _LOGITS = 1 << 26  # most logits of a language model at a time: 256 MiB, of which a few copies are alive
@@ -77,7 +78,7 @@ def plan(
         window = order[start : start + _SORTED_TOGETHER]
         tokens = dict(zip(window, folder.reader.blocks([records[i] for i in window]), strict=True))
         for i in window:
-            if not tokens[i][0]:
+            if not len(tokens[i][0]):
                 raise DataError(f"Record {i + 1} has no tokens in the model's vocabulary; remove it.")
         batch: list[int] = []
         blocks = 0
@@ -100,7 +101,7 @@ def _batch(
     folder: ModelFolder,
     records: Sequence[Record],
     chosen: Sequence[int],
-    tokens: Mapping[int, Sequence[Sequence[float]]],
+    tokens: Mapping[int, Sequence[Block]],
 ) -> Batch:
     blocks = [(owner, block) for owner, i in enumerate(chosen) for block in tokens[i]]
     longest = max(len(block) for _, block in blocks)
@@ -116,7 +117,7 @@ def _batch(
     return Batch(np.array(chosen, dtype=np.intp), owners, ids, mask, labels, torch.tensor(weights)[owners])
 
 
-def _weight(folder: ModelFolder, blocks: Sequence[Sequence[float]]) -> float:
+def _weight(folder: ModelFolder, blocks: Sequence[Block]) -> float:
     """Factor of a block's loss: a mean over blocks or a sum over tokens, divided by the tokens if asked."""
     weight = 1.0 if folder.causal else 1.0 / len(blocks)
     return weight / sum(map(len, blocks)) if folder.valuation.per_token else weight

@@ -28,7 +28,7 @@ DIGITS = 3
 """Significant digits by which two rows are compared."""
 
 MAX_CATEGORIES = 1_000
-MAX_FEATURES = 1 << 16
+MAX_FEATURES = 1 << 14
 _FORMAT = 1
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 

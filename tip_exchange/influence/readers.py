@@ -11,7 +11,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from tip_exchange.errors import DataError, ModelError
@@ -20,6 +22,9 @@ from tip_exchange.influence.columns import Columns
 from tip_exchange.influence.near_duplicates import SeenRecords, SeenRows, SeenTexts
 from tip_exchange.influence.records import Record, TableRecord, TextRecord, read_records
 from tip_exchange.influence.specification import MAX_LENGTH, Valuation
+
+Block = Sequence[int] | NDArray[np.float32]
+"""Token ids, or features."""
 
 _OF_TEXTS = ("max_length", "max_blocks", "per_token", "text_column")
 
@@ -44,7 +49,7 @@ class Reader(Protocol):
     def unusable(self, record: Record) -> str:
         """Why a counterparty's record is none for this model, whatever its label; "" if it is one."""
 
-    def blocks(self, records: Sequence[Record]) -> Sequence[Sequence[Sequence[float]]]:
+    def blocks(self, records: Sequence[Record]) -> Sequence[Sequence[Block]]:
         """What the model reads of each record, in the order given: one block or more.
 
         Raises:
@@ -184,13 +189,13 @@ class TableReader:
             return "a text, and the model reads rows of a table"
         return self.columns.unusable(record)
 
-    def blocks(self, records: Sequence[Record]) -> list[list[list[float]]]:
+    def blocks(self, records: Sequence[Record]) -> list[list[Block]]:
         """Features."""
         for record in records:
             if reason := self.unusable(record):
                 raise DataError(f"A record cannot be read: {reason}.")
         rows = [record for record in records if isinstance(record, TableRecord)]
-        return [[row] for row in self.columns.features(rows).tolist()]
+        return [[row] for row in self.columns.features(rows)]
 
     def seen(self) -> SeenRows:
         """Rows, compared by rounded numbers and by features."""
