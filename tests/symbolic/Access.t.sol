@@ -50,7 +50,8 @@ abstract contract OrderOfTwo is Test {
     }
 
     function submit(address seller) internal {
-        bytes32 padHash = keccak256(abi.encode(id, seller, uint64(5), uint64(0), uint32(100), bytes32(uint256(7))));
+        bytes32 sealedPads = keccak256(abi.encode(uint64(5), uint64(0), bytes32(uint256(7))));
+        bytes32 padHash = keccak256(abi.encode(id, seller, uint32(100), sealedPads));
         vm.prank(seller);
         escrow.submit(id, keccak256("reply"), padHash, keccak256("data"), new bytes32[](0));
     }

@@ -8,13 +8,30 @@ pragma solidity 0.8.37;
 /// @dev Nothing wraps in a width of 256 bits; `unchecked` spares the model checker to show that too. It needs the steps
 /// between.
 contract Products {
-    /// @dev A weight is at most the product of its caps.
-    function lawOfCaps(uint64 value, uint64 valueCap, uint32 records, uint32 recordsCap) external pure {
-        require(value <= valueCap && records <= recordsCap);
+    /// @dev A weight is at most what the cap is above the floor, times the cap of the records.
+    function lawOfCaps(uint64 value, uint64 valueFloor, uint64 valueCap, uint32 records, uint32 recordsCap)
+        external
+        pure
+    {
+        require(valueFloor <= value && value <= valueCap && records <= recordsCap);
         unchecked {
-            uint256 between = uint256(valueCap) * records;
-            assert(uint256(value) * records <= between);
-            assert(between <= uint256(valueCap) * recordsCap);
+            uint256 counted = value - valueFloor;
+            uint256 most = valueCap - valueFloor;
+            if (counted * records > most * recordsCap) {
+                assert(most * records == counted * records + (most - counted) * records);
+                assert(false);
+            }
+        }
+    }
+
+    /// @dev With caps that `open` accepts, 128 such weights fit in 80 bits.
+    function lawOfWidths(uint64 most, uint32 recordsCap) external pure {
+        require(most <= 2 ** 34);
+        unchecked {
+            uint256 weight = uint256(most) * recordsCap;
+            assert(weight <= 2 ** 34 * uint256(recordsCap));
+            assert(weight < 2 ** 72);
+            assert(128 * weight < 2 ** 80);
         }
     }
 

@@ -50,25 +50,13 @@ contract SettlementProofs is Test {
         uint32 minRecords
     ) public pure {
         vm.assume(valueFloor <= valueCap);
-        uint64 counted = value <= 0 || records < minRecords ? 0 : uint64(value);
-        if (counted > valueCap) counted = valueCap;
-        counted = counted > valueFloor ? counted - valueFloor : 0;
+        uint64 counted = 0;
+        if (value > 0 && uint64(value) > valueFloor && records >= minRecords) {
+            counted = (uint64(value) > valueCap ? valueCap : uint64(value)) - valueFloor;
+        }
         uint32 countedRecords = records > recordsCap ? recordsCap : records;
         uint256 weight = Settlement.weight(value, records, valueFloor, valueCap, recordsCap, minRecords);
         assert(weight == uint256(counted) * countedRecords);
-    }
-
-    function check_128WeightsFitTheirSum(
-        int64 value,
-        uint32 records,
-        uint64 valueFloor,
-        uint64 valueCap,
-        uint32 recordsCap,
-        uint32 minRecords
-    ) public pure {
-        vm.assume(valueFloor <= valueCap && valueCap <= 2 ** 34);
-        uint256 weight = Settlement.weight(value, records, valueFloor, valueCap, recordsCap, minRecords);
-        assert(weight <= type(uint72).max && weight <= type(uint80).max / 128);
     }
 
     function check_TagsAreResidues(uint64 attested, uint64 pad, uint64 tagPad, uint64 key) public pure {
