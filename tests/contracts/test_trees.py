@@ -60,8 +60,9 @@ def test_a_tree_holds_the_reverts_of_the_interface_and_no_other(tree: Path) -> N
 
 @pytest.mark.parametrize("tree", TREES, ids=lambda tree: tree.stem)
 def test_a_revert_is_expected_by_a_test_that_names_it(tree: Path) -> None:
-    """By the test itself, or by a function of its file that it calls for it."""
-    sources = [path.read_text() for path in HERE.glob("*.t.sol")] + [(HERE / "EscrowTest.sol").read_text()]
+    """By the test itself, or by a function of its file or of the tests' bases that it calls for it."""
+    bases = "".join((HERE / f"{name}.sol").read_text() for name in ("EscrowTest", "DisputeTest"))
+    sources = [path.read_text() + bases for path in HERE.glob("*.t.sol")]
     listed = nodes(tree)
     for place, (depth, text) in enumerate(listed):
         if not text.startswith("it reverts with "):
