@@ -173,7 +173,10 @@ contract RevealedProofs is OrderOfTwo {
     ) public {
         wait_(time);
         bool done = callAs(caller, abi.encodeCall(escrow.reveal, (id, seller, pad, tagPad, records, salt)));
-        if (done) assert(seller == SECOND && time < SUBMIT_UNTIL + 1 days);
+        if (done) {
+            assert(seller == SECOND && time < SUBMIT_UNTIL + 1 days);
+            assert(pad == 5 && tagPad == 0 && records == 100 && salt == bytes32(uint256(7)));
+        }
     }
 
     function check_TheAttestationStands(address caller, uint64 value, uint40 time) public {
