@@ -385,7 +385,8 @@ def main() -> None:
     for mutant in in_even_order(everything):
         name = mutant.name(sources[mutant.file])
         known = verdicts.get(name)
-        if options.survivors != (known is not None and known["verdict"] == SURVIVED) and (known or options.survivors):
+        wanted = known and known["verdict"] == SURVIVED if options.survivors else not known
+        if not wanted:
             continue
         if options.file and mutant.file not in options.file:
             continue
