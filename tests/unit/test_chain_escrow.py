@@ -864,7 +864,7 @@ def test_a_dispute_in_a_token_is_approved_journalled_and_decoded(
     escrow.wait_for_block(escrow.dispute(order_id).draw_block)
     escrow.draw_index(challenger, journal, order_id)
     assert escrow.dispute(order_id).index is not None
-    with pytest.raises(ContractRevert, match="key given for order"):
+    with pytest.raises(ContractRevert, match="key and zero block given for order"):
         escrow.reveal_key(buyer, journal, order_id, b"\0" * 2048, b"\0" * 57344, b"\0" * 7, [bytes(32)] * 13)
     with pytest.raises(ContractRevert, match="needs phase Proving"):
         escrow.prove_reply(challenger, journal, order_id, seller.address, b"", reply)
