@@ -23,14 +23,14 @@ from tip_exchange.chain import nodes
 from tip_exchange.chain.escrow import Escrow, deploy
 from tip_exchange.chain.rpc import connect
 from tip_exchange.chain.transactions import Journal, Receipt
-from tip_exchange.commitments import keccak, merkle_proof, pad_commitment, reply_commitment
+from tip_exchange.commitments import keccak, pad_commitment, reply_commitment
 from tip_exchange.encryption.decryption import decrypt
 from tip_exchange.encryption.keys import pack
 from tip_exchange.encryption.packing import fixed_point
 from tip_exchange.encryption.parameters import WIDE
-from tip_exchange.encryption.query import SecretKey, encrypted_query, expand_a, zero_block_hash
+from tip_exchange.encryption.query import SecretKey, encrypted_query, zero_block_hash, zero_block_opening
 from tip_exchange.encryption.scoring import new_pad, value_data_set
-from tip_exchange.encryption.wire import CELL_BYTES, decode_query, encode_cells, encode_reply
+from tip_exchange.encryption.wire import decode_query, encode_reply
 from tip_exchange.types import BURN_ADDRESS, NATIVE_COIN, UNAVAILABLE, Terms
 
 ETHER = 10**18
@@ -163,11 +163,7 @@ def dispute(bench: Bench, progress: Callable[[str], None]) -> None:
     bench.book("drawIndex", escrow.draw_index(late, journal, order_id))
     index = escrow.dispute(order_id).index
     assert index is not None
-    block, width = query.zero_blocks[0], CELL_BYTES[0]
-    cells = encode_cells(block.b[0], width)
-    leaves = [cells[start : start + width] for start in range(0, len(cells), width)]
-    a_cells, proof = encode_cells(expand_a(block, WIDE)[0], width), merkle_proof(leaves, index)
-    bench.book("revealKey", escrow.reveal_key(buyer, journal, order_id, key, a_cells, leaves[index], proof))
+    bench.book("revealKey", escrow.reveal_key(buyer, journal, order_id, key, *zero_block_opening(query, index)))
     for seller, reply in zip(sellers, replies, strict=True):
         bench.book("proveReply", escrow.prove_reply(late, journal, order_id, seller.address, key, reply))
     assert escrow.dispute(order_id).differences == 1

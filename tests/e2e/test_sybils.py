@@ -11,14 +11,14 @@ from orders import ETHER, make_terms
 from tip_exchange.chain import nodes
 from tip_exchange.chain.escrow import Escrow
 from tip_exchange.chain.transactions import Journal
-from tip_exchange.commitments import keccak, merkle_proof, pad_commitment, reply_commitment
+from tip_exchange.commitments import keccak, pad_commitment, reply_commitment
 from tip_exchange.encryption.decryption import decrypt
 from tip_exchange.encryption.keys import pack
 from tip_exchange.encryption.packing import fixed_point, inner_product
 from tip_exchange.encryption.parameters import WIDE
-from tip_exchange.encryption.query import SecretKey, encrypted_query, expand_a, zero_block_hash
+from tip_exchange.encryption.query import SecretKey, encrypted_query, zero_block_hash, zero_block_opening
 from tip_exchange.encryption.scoring import new_pad, value_data_set
-from tip_exchange.encryption.wire import CELL_BYTES, decode_query, encode_cells, encode_reply
+from tip_exchange.encryption.wire import decode_query, encode_reply
 from tip_exchange.types import INVALID, MAX_SELLERS, Phase
 
 DIMENSION, RECORDS, SALT = 64, 50, b"\1" * 32
@@ -61,13 +61,7 @@ def test_127_sybils_earn_their_fees_alone_and_their_challenge_pays_the_buyer(
     escrow.draw_index(sybil, journal, order_id)
     index = escrow.dispute(order_id).index
     assert index is not None
-    block, width = query.zero_blocks[0], CELL_BYTES[0]
-    cells = encode_cells(block.b[0], width)
-    leaves = [cells[start : start + width] for start in range(0, len(cells), width)]
-    proof = merkle_proof(leaves, index)
-    escrow.reveal_key(
-        buyer, journal, order_id, key, encode_cells(expand_a(block, WIDE)[0], width), leaves[index], proof
-    )
+    escrow.reveal_key(buyer, journal, order_id, key, *zero_block_opening(query, index))
     for seller, reply in ((honest, replies[0]), (sybil, replies[1])):
         escrow.prove_reply(sybil, journal, order_id, seller.address, key, reply)
     assert escrow.dispute(order_id).differences == 0

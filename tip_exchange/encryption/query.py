@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tip_exchange.commitments import zero_block_commitment
+from tip_exchange.commitments import merkle_proof, zero_block_commitment
 from tip_exchange.encryption.keys import TernaryKey
 from tip_exchange.encryption.packing import Coefficients, query_polynomial, stretches
 from tip_exchange.encryption.parameters import ParameterSet, QueryKind, noise_budget
@@ -110,3 +110,17 @@ def zero_block_hash(query: Query) -> bytes:
     block, width = query.zero_blocks[0], CELL_BYTES[0]
     a = expand_a(block, query.parameters)[0]
     return zero_block_commitment(encode_cells(a, width), encode_cells(block.b[0], width))
+
+
+def zero_block_opening(query: Query, index: int) -> tuple[bytes, bytes, list[bytes]]:
+    """What shows that zero block at an index on the chain: half a, the cell of half b there, and that cell's proof.
+
+    Args:
+        query: of the order.
+        index: coefficient drawn, in [0, N).
+    """
+    block, width = query.zero_blocks[0], CELL_BYTES[0]
+    cells = encode_cells(block.b[0], width)
+    leaves = [cells[start : start + width] for start in range(0, len(cells), width)]
+    a = encode_cells(expand_a(block, query.parameters)[0], width)
+    return a, leaves[index], merkle_proof(leaves, index)

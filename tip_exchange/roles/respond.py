@@ -10,9 +10,9 @@ from pathlib import Path
 from tip_exchange.chain.reverts import clock
 from tip_exchange.chain.transactions import Journal, Receipt
 from tip_exchange.chain.wallets import LocalAccount
-from tip_exchange.commitments import check, merkle_proof, reply_commitment
+from tip_exchange.commitments import check, reply_commitment
 from tip_exchange.encryption.parameters import parameter_set
-from tip_exchange.encryption.wire import CELL_BYTES, encode_cells, map_query
+from tip_exchange.encryption.wire import map_query
 from tip_exchange.errors import (
     ChainError,
     ContractRevert,
@@ -75,7 +75,8 @@ def respond(market: Market, home: Path, account: LocalAccount, order: str) -> Re
         StateError: this home has no such order, or nobody has challenged it.
         ContractRevert: the key does not fit, or the time is over.
     """
-    from tip_exchange.encryption.query import expand_a  # SEAL takes a second to load, and only this step needs it
+    # SEAL takes a second to load, and only this step needs it
+    from tip_exchange.encryption.query import zero_block_opening
 
     folder = buyer.order_folder(home, order)
     identity = buyer.identity_of(folder)
@@ -89,17 +90,12 @@ def respond(market: Market, home: Path, account: LocalAccount, order: str) -> Re
         parameters = parameter_set(state.terms.parameterSet)
         dimension = read_state(folder / "order.json")["dimension"]
         query = map_query(folder / "query.bin", parameters, dimension, query_kind(state.terms))
-        block, width = query.zero_blocks[0], CELL_BYTES[0]
-        cells = encode_cells(block.b[0], width)
-        leaves = [cells[start : start + width] for start in range(0, len(cells), width)]
         return market.escrow.reveal_key(
             account,
             Journal(home / "journal"),
             identity,
             (folder / "secret_key.bin").read_bytes(),
-            encode_cells(expand_a(block, parameters)[0], width),
-            leaves[index],
-            merkle_proof(leaves, index),
+            *zero_block_opening(query, index),
         )
 
 
