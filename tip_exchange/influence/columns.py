@@ -25,7 +25,7 @@ FARTHEST = 10.0
 """A number counts as no more deviations than this from the mean, so that no single cell outweighs the rest of a row."""
 
 DIGITS = 3
-"""Significant digits by which two rows are compared."""
+"""Significant digits by which numbers are compared, of rows and in texts."""
 
 MAX_CATEGORIES = 1_000
 MAX_FEATURES = 1 << 14

@@ -17,14 +17,11 @@ from typing import ClassVar, Protocol
 from datasketch import MinHash, MinHashLSH
 from scipy.spatial import KDTree
 
-from tip_exchange.influence.columns import Columns
+from tip_exchange.influence.columns import DIGITS, Columns
 from tip_exchange.influence.records import Record, TableRecord, TextRecord
 
 NEAR = 0.8
 """From this Jaccard similarity of their character shingles on, two texts are near-duplicates."""
-
-DIGITS = 3
-"""Significant digits that numbers are rounded to."""
 
 NEAR_FEATURE = 0.05
 """Rows are near-duplicates if no feature differs by more: a number by a twentieth of its deviation, nothing else."""
