@@ -35,6 +35,7 @@ from tip_exchange.types import (
 )
 
 if TYPE_CHECKING:
+    from tip_exchange.influence.models import ModelFolder
     from tip_exchange.influence.specification import Projection
     from tip_exchange.roles.buyer import SellerScores
 
@@ -152,12 +153,20 @@ def train(
 
         if base is not None:
             _only("tables", {"ridge"} & given)
-            result = _train_texts(base, names, done, **options)
+            folder, records = _train_texts(base, names, done, **options)
         else:
             _only("texts", set(_OF_TEXTS) & given)
             if not names:
                 raise InputError("a model of tables needs --labels: a file with the names of the classes, one a line")
-            result = _train_table(numbers, categories, names, done, **options)
+            folder, records = _train_table(numbers, categories, names, done, **options)
+    from tip_exchange.influence.gradients import dimension
+
+    result = {
+        "model": str(folder.path),
+        "records": records,
+        "checkpoints": folder.checkpoints,
+        "dimension": dimension(folder),
+    }
     text = "{checkpoints} checkpoints in {model}; gradients have {dimension} entries".format(**result)
     show(as_json_output, result, text)
 
@@ -183,8 +192,7 @@ def _train_texts(
     per_token: bool,
     projection: Projection,
     **_: Any,
-) -> dict[str, Any]:
-    from tip_exchange.influence.gradients import dimension
+) -> tuple[ModelFolder, int]:
     from tip_exchange.influence.pretrained import find_base
     from tip_exchange.influence.records import read_records
     from tip_exchange.influence.training import Recipe, train_buyer_models
@@ -204,7 +212,7 @@ def _train_texts(
         label_column=label_column,
         progress=progress,
     )
-    return {"model": str(out), "records": len(own), "checkpoints": checkpoints, "dimension": dimension(folder)}
+    return folder, len(own)
 
 
 def _train_table(
@@ -222,9 +230,8 @@ def _train_table(
     ridge: float,
     projection: Projection,
     **_: Any,
-) -> dict[str, Any]:
+) -> tuple[ModelFolder, int]:
     from tip_exchange.influence.columns import fit_columns
-    from tip_exchange.influence.gradients import dimension
     from tip_exchange.influence.table_training import TableRecipe, train_table_models
 
     columns = fit_columns(records, numbers, categories, label_column)
@@ -241,7 +248,7 @@ def _train_table(
         label_column=label_column,
         progress=progress,
     )
-    return {"model": str(out), "records": len(own), "checkpoints": checkpoints, "dimension": dimension(folder)}
+    return folder, len(own)
 
 
 def _label_names(path: Path) -> list[str]:
