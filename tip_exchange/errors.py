@@ -8,6 +8,7 @@
     │   └── ModelError        model folder: pickles, remote code, unknown architecture
     ├── StateError            a home directory lacks, or already has, what a step needs
     │   ├── FolderHeld        another process works in the same folder
+    │   ├── UncheckedSeller   a seller has not passed the check that attesting needs
     │   └── LedgerLimit       an answer would tell buyers more about a record than the seller allows
     ├── WalletError           keystore missing, wrong password
     ├── CounterpartyError     somebody else's bytes break the protocol
@@ -49,6 +50,10 @@ class StateError(TipError):
 
 class FolderHeld(StateError):
     """Another process works in the same folder; it helps to wait."""
+
+
+class UncheckedSeller(StateError):
+    """A seller has not passed the check without which nothing is attested of it; it helps to check again."""
 
 
 class LedgerLimit(StateError):

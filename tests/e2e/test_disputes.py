@@ -19,12 +19,15 @@ from tip_exchange.cli.options import Session
 from tip_exchange.commitments import keccak, pad_commitment, reply_commitment, sealed_pads
 from tip_exchange.encryption.parameters import WIDE
 from tip_exchange.errors import ConnectionFailed, ContractRevert, FolderHeld, StateError
+from tip_exchange.files import read_state
 from tip_exchange.influence import valuation
 from tip_exchange.influence.settings import Compute, QueryRecipe
 from tip_exchange.roles import buyer as buyer_role
-from tip_exchange.roles.buyer import Offer, open_order
+from tip_exchange.roles import respond
+from tip_exchange.roles.buyer import Offer, open_order, order_folder
 from tip_exchange.roles.market import Market
-from tip_exchange.roles.respond import watch
+from tip_exchange.roles.respond import check_rows, watch
+from tip_exchange.roles.verdicts import Verdict, keep_verdicts
 from tip_exchange.settlement import T, tag_key
 from tip_exchange.types import BURN_ADDRESS, INVALID, NATIVE_COIN, UNAVAILABLE, Phase
 
@@ -376,6 +379,36 @@ def test_a_watcher_asks_a_failing_node_again_and_resumes(order: Exchange) -> Non
     assert show(order)["phase"] == "REVEALING"
     with pytest.raises(StateError, match="holds no order"):
         watch(own.market, own.home, own.account(), "none", 5, said.append, lambda what, done, total: None, sleep)
+
+
+def test_a_watcher_checks_again_when_another_check_has_found_something_new(
+    order: Exchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order.tell()
+    own = session(order, "buyer")
+    turns, said = [0], []
+
+    def check_rows_twice(*given: Any, **named: Any) -> list[Verdict]:
+        verdicts = check_rows(*given, **named)
+        if not turns[0]:
+            folder = order_folder(own.home, "order")
+            basis = read_state(folder / "row_check.json")["basis"]
+            later = [replace(verdict, status="not opened") for verdict in verdicts]
+            keep_verdicts(folder, {**basis, "rows": {"another": "opening"}}, later)
+        return verdicts
+
+    def sleep(seconds: float) -> None:
+        turns[0] += 1
+        if turns[0] == 2:
+            raise Enough
+
+    monkeypatch.setattr(respond, "check_rows", check_rows_twice)
+    with pytest.raises(Enough):
+        watch(own.market, own.home, own.account(), "order", 5, said.append, lambda what, done, total: None, sleep)
+    first, second = said
+    assert first.startswith("will try again")
+    assert f"{order.wallets['clinic']} (not opened)" in first
+    assert second == "Attesting: attested"
 
 
 KILLED: list[tuple[str, list[str]]] = [

@@ -53,11 +53,11 @@ def test_each_record_is_in_one_batch_with_all_its_blocks_and_the_budget_holds(
     records = [*tiny_records(count, seed), TextRecord(LONG, 0)]
     seen: list[int] = []
     for batch in plan(classifier, records, budget):
-        assert len(batch.records) == 1 or batch.ids.numel() <= budget
+        assert len(batch.records) == 1 or batch.inputs.numel() <= budget
         blocks = classifier.reader.blocks([records[i] for i in batch.records])
         flat = [(owner, block) for owner, of in enumerate(blocks) for block in of]
         assert batch.owners.tolist() == [owner for owner, _ in flat]
-        assert [row[: int(m.sum())].tolist() for row, m in zip(batch.ids, batch.mask, strict=True)] == [
+        assert [row[: int(m.sum())].tolist() for row, m in zip(batch.inputs, batch.mask, strict=True)] == [
             block for _, block in flat
         ]
         seen += batch.records.tolist()
@@ -70,7 +70,7 @@ def test_halves_are_what_planning_the_halves_would_give(classifier: ModelFolder)
     for half in batch.halves():
         (wanted,) = plan(classifier, records, 10_000, half.records.tolist())
         assert half.records.tolist() == wanted.records.tolist()
-        for name in ("owners", "ids", "mask", "labels", "weights"):
+        for name in ("owners", "inputs", "mask", "labels", "weights"):
             assert torch.equal(getattr(half, name), getattr(wanted, name)), name
 
 

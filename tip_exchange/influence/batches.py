@@ -28,13 +28,13 @@ class Batch:
     """Some records, all their blocks.
 
     ``records`` is intp (n,), their indices. ``owners`` int64 (B,) says which of these n a block belongs to, ascending;
-    ``ids`` and ``mask`` are int64 (B, T); of rows of a table ``ids`` are their features, float32. ``labels`` is int64
+    ``inputs`` and ``mask`` are (B, T): int64 tokens, or a table's rows, float32 features. ``labels`` is int64
     (B,), ``weights`` float32 (B,): a block's factor in its record's loss.
     """
 
     records: NDArray[np.intp]
     owners: Tensor
-    ids: Tensor
+    inputs: Tensor
     mask: Tensor
     labels: Tensor
     weights: Tensor
@@ -50,7 +50,7 @@ class Batch:
         return Batch(
             self.records[start:stop],
             self.owners[rows] - start,
-            self.ids[rows, :longest],
+            self.inputs[rows, :longest],
             self.mask[rows, :longest],
             self.labels[rows],
             self.weights[rows],

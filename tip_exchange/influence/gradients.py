@@ -140,7 +140,7 @@ class CheckpointGradients:
 
     def _predicted(self, index: int, batch: Batch) -> Predictions:
         self._switch(index)
-        logits = self._watched[index].forward(input_ids=batch.ids, attention_mask=batch.mask).logits
+        logits = self._watched[index].forward(input_ids=batch.inputs, attention_mask=batch.mask).logits
         return predictions(logits, batch, self._folder.causal)
 
     def _switch(self, index: int) -> None:
@@ -295,7 +295,7 @@ def _in_memory(function: Callable[[Batch], _Result], batch: Batch) -> list[_Resu
 
 
 def _moved(batch: Batch, device: torch.device) -> Batch:
-    tensors = {name: getattr(batch, name).to(device) for name in ("owners", "ids", "mask", "labels", "weights")}
+    tensors = {name: getattr(batch, name).to(device) for name in ("owners", "inputs", "mask", "labels", "weights")}
     return replace(batch, **tensors)
 
 

@@ -32,7 +32,7 @@ def predictions(logits: Tensor, batch: Batch, causal: bool) -> Predictions:
     if causal:
         # position t predicts token t + 1; the last one predicts nothing
         counted = functional.pad(batch.mask[:, 1:], (0, 1)).bool()
-        return Predictions(logits, batch.ids.roll(-1, dims=1), counted)
+        return Predictions(logits, batch.inputs.roll(-1, dims=1), counted)
     return Predictions(logits[:, None], batch.labels[:, None], torch.ones_like(batch.labels[:, None], dtype=torch.bool))
 
 

@@ -94,7 +94,7 @@ def record_losses(
         copy_tensors(model, folder.checkpoint_tensors(checkpoint))
         for batch in batches:
             with torch.no_grad():
-                logits = model(input_ids=batch.ids.to(device), attention_mask=batch.mask.to(device)).logits.cpu()
+                logits = model(input_ids=batch.inputs.to(device), attention_mask=batch.mask.to(device)).logits.cpu()
             predicted = predictions(logits, batch, folder.causal)
             each = functional.cross_entropy(
                 predicted.logits.flatten(0, 1).double(), predicted.classes.flatten(), reduction="none"

@@ -90,7 +90,7 @@ def fit_projections(folder: ModelFolder, records: Sequence[Record]) -> dict[str,
         # no side has a rank, so no projection is asked for
         watched = LayerGradients(folder.load_checkpoint(k), layers, GivenProjections({}))
         for batch in plan(folder, records, _BATCH_TOKENS):
-            logits = watched.forward(input_ids=batch.ids, attention_mask=batch.mask).logits
+            logits = watched.forward(input_ids=batch.inputs, attention_mask=batch.mask).logits
             predicted = predictions(logits, batch, folder.causal)
             watched.gradients(own_loss(predicted, batch, folder.valuation.label_smoothing), observe=factors.observe)
         found |= principal_projections(factors, folder.valuation.layers, str(k))

@@ -20,6 +20,7 @@ from tip_exchange.errors import (
     InsufficientFunds,
     IntegrityError,
     StorageError,
+    UncheckedSeller,
     WrongChain,
 )
 from tip_exchange.files import held, read_state
@@ -224,7 +225,8 @@ def watch(
 ) -> None:
     """Look every ``poll`` seconds until the order is closed and paid back; a node or storage that fails is asked again.
 
-    So is a contract that refuses a step for reasons of time. Any other revert (a key that does not fit, a wrong wallet)
+    So is a contract that refuses a step for reasons of time, and an attestation when a check from elsewhere has found
+    something new since this one's. Any other revert (a key that does not fit, a wrong wallet)
     is tried REFUSALS times, each through a node asked anew, and then ends the watch: somebody has to see to it before
     the deadline, and is told nothing by a watcher that tries for ever.
 
@@ -247,7 +249,7 @@ def watch(
             seen = look(opened, home, account, order, progress, compute=compute)
         except (InsufficientFunds, WrongChain):
             raise
-        except (ChainError, StorageError, IntegrityError, FolderHeld) as error:
+        except (ChainError, StorageError, IntegrityError, FolderHeld, UncheckedSeller) as error:
             line, over, opened = f"will try again: {error}", False, None
             if isinstance(error, ContractRevert) and error.error not in MENDED_BY_TIME:
                 refused = refused + 1 if line == said else 1

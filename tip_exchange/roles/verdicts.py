@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tip_exchange.commitments import canonical_json
-from tip_exchange.errors import StateError
+from tip_exchange.errors import UncheckedSeller
 from tip_exchange.files import find_state, write_atomic
 from tip_exchange.types import OrderState, Submission, Terms
 
@@ -64,7 +64,7 @@ def require_passed(folder: Path, order: OrderState, submissions: Sequence[Submis
     """Refuse to go on unless every seller that is not rejected has passed the check, in an order that has one.
 
     Raises:
-        StateError: one was never checked, or has not passed; names all such.
+        UncheckedSeller: one was never checked, or has not passed; names all such.
     """
     if not is_checked(order.terms):
         return
@@ -74,7 +74,7 @@ def require_passed(folder: Path, order: OrderState, submissions: Sequence[Submis
     unfit = {entry.seller: found.get(entry.seller, "not checked") for entry in submissions if not entry.rejected}
     said = ", ".join(f"{seller} ({status})" for seller, status in unfit.items() if status != "passed")
     if said:
-        raise StateError(
+        raise UncheckedSeller(
             f"order 0x{order.order_id.hex()}: nothing is attested of sellers that have not passed the check: {said}. "
             "Check them, and turn away who fails (`tip buyer check ORDER --reject`, with `--reject-missing` also who "
             "has told or opened nothing)"
