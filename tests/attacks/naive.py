@@ -120,7 +120,7 @@ def evaluate(
     if zero_block is not None:
         c0, c1 = c0 + centred_binomial(N), c1 + centred_binomial(N)
     if flood:
-        c0 = c0 + np.array([uniform(2**WIDE.flood_bits) for _ in range(N)], object)
+        c0 = c0 + np.array(uniform(WIDE.flood_bits, N), object)
     c0[-1] += DELTA * pad
     return centred(c0), centred(c1)
 

@@ -25,7 +25,8 @@ def test_without_a_flood_the_noise_tracks_the_gradient_and_with_it_nothing_does(
         noise.append((int(c0[-1]) + product - message + WIDE.q // 2) % WIDE.q - WIDE.q // 2)
     assert correlation(noise, predicted) > 0.999, "the attack must work: the zero block hides c1, not the noise"
     assert max(map(abs, noise)) <= budget.evaluation
-    flooded = [seen + uniform(budget.flood) for seen in noise]
+    floods = uniform(WIDE.flood_bits, len(noise))
+    flooded = [seen + flood for seen, flood in zip(noise, floods, strict=True)]
     assert abs(correlation(flooded, predicted)) < 0.7
 
 

@@ -1,8 +1,10 @@
 """An encrypted valuation is the exact integer inner product plus the pad, and its noise stays within the bound."""
 
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
 from fractions import Fraction
 from functools import cache
+from multiprocessing import get_context
 
 import numpy as np
 import pytest
@@ -202,3 +204,21 @@ def test_a_gradient_of_another_dimension_or_a_pad_out_of_range_is_refused() -> N
     for pad in (-1, WIDE.t):
         with pytest.raises(ValueError, match=rf"pads \({pad},\) for a query of 1 vectors"):
             value_data_set(query, np.zeros(512, np.int64), pad)
+
+
+def _whole(number: int) -> bool:
+    """Whether plaintexts made over and over each hold what they were made of."""
+    engine, coefficients = seal(WIDE), np.full(WIDE.N, number)
+    return all(
+        {int(engine.plaintext(coefficients).data(place)) for place in range(0, WIDE.N, 512)} == {number}
+        for _ in range(150)
+    )
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_threads_and_forked_processes_load_plaintexts_of_their_own() -> None:
+    """They pass through a file in memory that is kept; another thread's or process's bytes must never be in it."""
+    assert _whole(1)
+    with ThreadPoolExecutor(4) as threads, ProcessPoolExecutor(2, get_context("fork")) as processes:
+        found = [pool.submit(_whole, number) for number in range(2, 8) for pool in (threads, processes)]
+        assert all(each.result() for each in found)

@@ -62,21 +62,18 @@ def test_the_centred_binomial_reaches_its_bound_and_no_further(
 
 
 def test_uniform_covers_a_half_open_interval() -> None:
-    assert {uniform(2) for _ in range(300)} == {-2, -1, 0, 1}
-    bound = 2**WIDE.flood_bits
-    drawn = np.array([uniform(bound) / bound for _ in range(20_000)])
+    assert set(uniform(1, 300)) == {-2, -1, 0, 1}
+    drawn = np.array([each / 2**WIDE.flood_bits for each in uniform(WIDE.flood_bits, 20_000)])
+    assert len(set(drawn)) == len(drawn)
     assert chi_square(np.histogram(drawn, 16, (-1, 1))[0], np.full(16, 1 / 16)) < CHI_SQUARE[15]
     assert np.abs(drawn).max() <= 1
 
 
-@pytest.mark.parametrize(("drawn", "value"), [(0, -(2**77)), (2**78 - 1, 2**77 - 1)])
-def test_uniform_ends_where_it_says(monkeypatch: pytest.MonkeyPatch, drawn: int, value: int) -> None:
-    def randbelow(limit: int) -> int:
-        assert limit == 2**78
-        return drawn
-
-    monkeypatch.setattr(secrets, "randbelow", randbelow)
-    assert uniform(2**77) == value
+@pytest.mark.parametrize("bits", [7, 8, 77])
+@pytest.mark.parametrize(("byte", "end"), [(0, 0), (255, 1)])
+def test_uniform_ends_where_it_says(monkeypatch: pytest.MonkeyPatch, bits: int, byte: int, end: int) -> None:
+    monkeypatch.setattr(secrets, "token_bytes", lambda size: bytes([byte]) * size)
+    assert uniform(bits, 3) == [2**bits - 1 if end else -(2**bits)] * 3
 
 
 def test_pads_are_uniform_modulo_t() -> None:

@@ -64,7 +64,7 @@ def small_set_without_seal(monkeypatch: pytest.MonkeyPatch) -> None:
         raise ReachedSeal
 
     monkeypatch.setitem(package.PARAMETER_SETS, SMALL.number, SMALL)
-    for name in ("_memory_file", "_saved"):
+    for name in ("_memory_file", "_plaintext_file", "_saved"):
         monkeypatch.setattr(bridge, name, forbidden)
     for name, member in vars(bridge.Seal).items():
         if callable(member):

@@ -29,6 +29,9 @@ def centred_binomial(n: int) -> NDArray[np.int64]:
     return plus - minus
 
 
-def uniform(bound: int) -> int:
-    """A uniform integer of [-bound, bound)."""
-    return secrets.randbelow(2 * bound) - bound
+def uniform(bits: int, count: int) -> list[int]:
+    """``count`` independent uniform integers of [-2^bits, 2^bits)."""
+    size = bits // 8 + 1
+    drawn, spare = secrets.token_bytes(size * count), 8 * size - bits - 1
+    starts = range(0, len(drawn), size)
+    return [(int.from_bytes(drawn[start : start + size], "big") >> spare) - 2**bits for start in starts]

@@ -137,10 +137,8 @@ def _sanitised(engine: Seal, summands: Sequence[Any], width: int, pads: Sequence
 def _fresh_errors(parameters: ParameterSet, results: Coefficients, pads: Sequence[int]) -> NDArray[np.uint64]:
     """(e0 + flood + Δ·pad at each result, e1), uint64 of shape (2, 2, N); no other c0 cell ever leaves."""
     delta = parameters.q // parameters.t
-    added = [
-        int(error) + uniform(2**parameters.flood_bits) + delta * pad
-        for error, pad in zip(centred_binomial(len(pads)).tolist(), pads, strict=True)
-    ]
+    drawn = centred_binomial(len(pads)).tolist(), uniform(parameters.flood_bits, len(pads)), pads
+    added = [error + flood + delta * pad for error, flood, pad in zip(*drawn, strict=True)]
     e1 = centred_binomial(parameters.N)
     errors = np.zeros((2, 2, parameters.N), np.uint64)
     for index, prime in enumerate((parameters.q0, parameters.q1)):

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from threading import get_ident
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,25 @@ def _memory_file(data: bytes = b"") -> Iterator[str]:
             yield str(path)
 
 
+@cache
+def _kept_file(process: int, thread: int) -> int:
+    """The descriptor of a thread's own file in memory, for what is loaded over and over: a new one costs more."""
+    return os.memfd_create("seal")
+
+
+@contextmanager
+def _plaintext_file(data: bytes) -> Iterator[str]:
+    """As :func:`_memory_file`, for bytes of one size; what was written last stays in memory."""
+    if hasattr(os, "memfd_create"):
+        # named by process and thread: a forked process must not write to its parent's
+        descriptor = _kept_file(os.getpid(), get_ident())
+        os.pwrite(descriptor, data, 0)
+        yield f"/proc/self/fd/{descriptor}"
+    else:
+        with _memory_file(data) as path:
+            yield path
+
+
 def _saved(seal_object: Any) -> bytes:
     """The uncompressed payload, without its outer header, that ``seal_object`` saves."""
     with _memory_file() as path:
@@ -82,7 +102,7 @@ class Seal:
         inner = _header(len(array)) + array
         members = bytes(32) + struct.pack("<Qd", self.parameters.N, 1.0) + inner
         plain = sealapi.Plaintext()
-        with _memory_file(_header(len(members)) + members) as path:
+        with _plaintext_file(_header(len(members)) + members) as path:
             plain.load(self.context, path)
         return plain
 
