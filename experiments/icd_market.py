@@ -16,13 +16,11 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
-import multiprocessing
 import os
 import random
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -32,6 +30,7 @@ import numpy as np
 
 from experiments.statistics import spearman
 from tip_exchange.influence.records import Record, TextRecord, read_records, write_records
+from tip_exchange.processes import worker_pool
 
 LACKING = 4
 """Chapters of which the buyer has no record."""
@@ -209,8 +208,7 @@ def measure_utilities(market: Market, seed: int, retrainings: int = RETRAININGS)
     One process for each retraining seed. The seeds differ from those of the buyer's checkpoints.
     """
     seeds = [1_000 + 100 * seed + index for index in range(retrainings)]
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(len(seeds), os.cpu_count() or 1), mp_context=spawn) as pool:
+    with worker_pool(min(len(seeds), os.cpu_count() or 1)) as pool:
         runs = list(pool.map(_retrain, [market] * len(seeds), seeds))
     utilities = {}
     for name in market.sellers:

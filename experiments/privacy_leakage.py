@@ -353,7 +353,7 @@ def accuracy(job: AccuracyJob) -> Result:
     query = fixed_point(direction, WIDE, "query")
     own = [fixed_point(mean, WIDE, "gradient") for mean in means]
     exact = np.array([inner_product(query, vector) for vector in own], np.float64)
-    utility = digits.utilities(draw, job.retrainings)["test"]
+    utility = digits.utilities(draw, job.retrainings)["test"].mean(0)
     found = {"no noise": _agreement(exact, exact, utility)}
     for rho in job.rhos:
         scale = noise_scale(rho, RECORDS, query.size)

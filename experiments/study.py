@@ -14,10 +14,9 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass, is_dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,6 +28,7 @@ from rich.table import Table
 from threadpoolctl import threadpool_limits
 
 from tip_exchange.files import write_atomic
+from tip_exchange.processes import worker_pool
 
 VERSIONS = ("tip-exchange", "tenseal", "numpy", "scipy", "scikit-learn", "torch", "transformers")
 
@@ -66,7 +66,7 @@ class Work:
         bar = partial(track, description=title, total=len(jobs), console=Console(stderr=True))
         if not self.processes:
             return [_kept(function, job, self.folder) for job in bar(jobs)]
-        with ProcessPoolExecutor(self.processes, get_context("spawn")) as pool:
+        with worker_pool(self.processes) as pool:
             futures = [pool.submit(_kept, function, job, self.folder) for job in jobs]
             try:
                 for future in bar(as_completed(futures)):

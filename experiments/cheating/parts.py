@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import os
 import platform
-from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import version
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from experiments.cheating import encrypted, simulation
 from experiments.cheating.data import HONEST, load
 from tip_exchange.files import write_atomic
+from tip_exchange.processes import worker_pool
 
 SEED = 0
 SIZES: dict[bool, dict[str, Any]] = {
@@ -78,7 +77,7 @@ def run(quick: bool, folder: Path, processes: int = 1) -> dict[str, Any]:
     if processes == 1:
         done = [measure(part, which, quick, folder) for part, which in tasks]
     else:
-        with ProcessPoolExecutor(processes, get_context("spawn")) as executor:
+        with worker_pool(processes) as executor:
             waiting = [executor.submit(measure, part, which, quick, folder) for part, which in tasks]
             done = [future.result() for future in waiting]
     parts: dict[str, Any] = {}

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from experiments.fidelity import datamodeling, digits, encrypted, text
+from experiments.fidelity import datamodeling, digits, encrypted, limits, text
 
 
 class Study(Protocol):
@@ -36,7 +36,9 @@ class Study(Protocol):
         """The result as one picture."""
 
 
-STUDIES: dict[str, Study] = {"digits": digits, "datamodeling": datamodeling, "encrypted": encrypted, "text": text}
+STUDIES: dict[str, Study] = {
+    "digits": digits, "datamodeling": datamodeling, "encrypted": encrypted, "text": text, "limits": limits
+}  # fmt: skip
 
 
 def main() -> None:

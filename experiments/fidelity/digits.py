@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +34,7 @@ from tip_exchange.influence.capture import LayerGradients
 from tip_exchange.influence.curvature import DampedFisher
 from tip_exchange.influence.layers import select_layers
 from tip_exchange.influence.projection import SeededProjections
+from tip_exchange.processes import worker_pool
 
 TRAIN, VALIDATION, TEST, SELLERS, RECORDS, CLASSES = 200, 299, 298, 20, 50, 10
 GOALS = {"noise": 0.82, "mix": 0.42}
@@ -76,20 +75,27 @@ class Draw:
     sellers: tuple[Images, ...]
 
 
-def draw_market(mode: str, seed: int) -> Draw:
-    """Deal the images out anew; with ``mix`` an image may come to two sellers, else it has one owner."""
-    dice = np.random.default_rng(seed)
+def images() -> Images:
+    """All 1,797."""
     pixels, labels = load_digits(return_X_y=True)
+    return torch.tensor(pixels / 16, dtype=torch.float32), torch.tensor(labels)
+
+
+def draw_market(mode: str, seed: int, parties: int = SELLERS) -> Draw:
+    """Deal the images out anew; with ``mix``, or where there are too few, an image may come to two sellers."""
+    dice = np.random.default_rng(seed)
+    pixels, labels = images()
     order = dice.permutation(len(labels))
-    x = torch.tensor(pixels[order] / 16, dtype=torch.float32)
-    y = torch.tensor(labels[order])
+    x, y = pixels[order], labels[order]
     cuts = np.cumsum([0, TRAIN, VALIDATION, TEST])
     sets = [(x[a:b], y[a:b]) for a, b in pairwise(cuts)]
     pool_x, pool_y = x[cuts[-1] :], y[cuts[-1] :].clone()
     sellers = []
-    for seller in range(SELLERS):
+    scarce = parties * RECORDS > len(pool_y)
+    for seller in range(parties):
         if mode == "noise":
             rows = np.arange(seller * RECORDS, (seller + 1) * RECORDS)
+            rows = dice.choice(len(pool_y), RECORDS, replace=False) if scarce else rows
             own = pool_y[rows].clone()
             wrong = torch.from_numpy(dice.random(RECORDS) < dice.uniform(0, 0.3))
             shift = torch.from_numpy(dice.integers(1, CLASSES, RECORDS))
@@ -161,7 +167,7 @@ class Perceptrons:
 
 
 def utilities(draw: Draw, seeds: int) -> dict[str, NDArray[np.float64]]:
-    """Fall of the loss (sellers,) on the validation and on the test set, mean over the seeds."""
+    """Fall of the loss (seeds, sellers) on the validation and on the test set."""
     x, y = draw.train
     joined = [(torch.cat([x, sx]), torch.cat([y, sy])) for sx, sy in draw.sellers]
     base = Perceptrons(range(seeds))
@@ -175,7 +181,7 @@ def utilities(draw: Draw, seeds: int) -> dict[str, NDArray[np.float64]]:
     falls = {}
     for name, data in (("validation", draw.validation), ("test", draw.test)):
         after = many.losses(data).view(len(joined), seeds)
-        falls[name] = (base.losses(data) - after).mean(1).double().numpy()
+        falls[name] = (base.losses(data) - after).T.double().numpy()
     return falls
 
 
@@ -258,7 +264,7 @@ def gamed(draw: Draw, model: nn.Module) -> Images:
 def study(mode: str, seed: int, seeds: int) -> dict[str, dict[str, float]]:
     """One draw: Spearman of each value with the utility on the test set, and the gamed seller's rank, 1 the best."""
     draw = draw_market(mode, seed)
-    realised = utilities(draw, seeds)
+    realised = {side: falls.mean(0) for side, falls in utilities(draw, seeds).items()}
     spearmans = {"ceiling: utility on the validation set": spearman(realised["validation"], realised["test"])}
     ranks = {}
     for name, value in plain(draw).items():
@@ -281,7 +287,7 @@ def run(quick: bool, folder: Path | None) -> dict[str, Any]:
     """All draws of both modes, one process a core; means with bootstrap intervals."""
     draws, seeds = (2, 2) if quick else (DRAWS, RETRAININGS)
     result = dict[str, Any]()
-    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
+    with worker_pool(os.cpu_count() or 1) as pool:
         for mode in GOALS:
             jobs = [(mode, FIRST_DRAW + index, seeds) for index in range(draws)]
             found = list(track(pool.map(_study_alone, jobs), mode, draws, console=Console(stderr=True)))

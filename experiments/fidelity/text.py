@@ -13,10 +13,8 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cache, lru_cache
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +33,7 @@ from experiments.fidelity.text_values import Setting, plain, values
 from experiments.icd_market import minilm
 from experiments.statistics import bootstrap, spearman
 from tip_exchange.influence.training import Recipe
+from tip_exchange.processes import worker_pool
 
 MODES: tuple[Mode, ...] = ("noise", "mix")
 GOAL = 0.9
@@ -141,7 +140,7 @@ def run(quick: bool, folder: Path | None, size: Size | None = None) -> dict[str,
     """All draws of both modes, one process a core; means with bootstrap intervals."""
     size = size or (QUICK if quick else Size())
     jobs = [Job(mode, FIRST_DRAW + index, size, folder) for index in range(size.draws) for mode in MODES]
-    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
+    with worker_pool(os.cpu_count() or 1) as pool:
         studied = list(track(pool.map(study, jobs), "markets", len(jobs), console=Console(stderr=True)))
     result = dict[str, Any]()
     for mode in MODES:
@@ -198,9 +197,14 @@ def plot(result: dict[str, Any]) -> Figure:
     return intervals({mode: result[mode]["spearman"] for mode in MODES}, "Spearman with realised utility")
 
 
+def right_labels() -> dict[str, int]:
+    """Of every text."""
+    return {text: label for label, own in enumerate(categories().values()) for texts in own.values() for text in texts}
+
+
 def _oracle(draw: Draw, mode: Mode) -> NDArray[np.float64]:
     """What no value can see: the share of right labels, or the entropy of the classes (sellers,)."""
-    right = {text: label for label, own in enumerate(categories().values()) for texts in own.values() for text in texts}
+    right = right_labels()
     if mode == "noise":
         return np.array([np.mean([right[r.text] == r.label for r in seller]) for seller in draw.sellers])
     shares = [np.bincount([r.label for r in seller], minlength=CLASSES) / len(seller) for seller in draw.sellers]

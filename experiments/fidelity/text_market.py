@@ -72,7 +72,7 @@ def labels() -> tuple[str, ...]:
 
 
 def draw_market(mode: Mode, seed: int, sellers: int = 20, records: int = 50) -> Draw:
-    """Deal the texts out anew; with ``mix`` a text may come to two sellers, else it has one owner.
+    """Deal the texts out anew; with ``mix``, or where there are too few, a text may come to two sellers.
 
     A side's texts are spread evenly over the chapters, and within a chapter over its categories.
     """
@@ -100,10 +100,11 @@ def draw_market(mode: Mode, seed: int, sellers: int = 20, records: int = 50) -> 
 def _noisy(
     pool: Sequence[Record], sellers: int, records: int, dice: np.random.Generator
 ) -> tuple[tuple[Record, ...], ...]:
-    """Texts of their own, labels wrong at a rate of the seller's."""
-    dealt = []
+    """Texts of their own if there are enough, labels wrong at a rate of the seller's."""
+    dealt, scarce = [], sellers * records > len(pool)
     for seller in range(sellers):
         own = pool[seller * records : (seller + 1) * records]
+        own = [pool[i] for i in dice.choice(len(pool), records, replace=False)] if scarce else own
         wrong = dice.random(records) < dice.uniform(0, MAX_NOISE)
         shifts = dice.integers(1, CLASSES, records) * wrong
         dealt.append(

@@ -26,7 +26,7 @@ class Shape:
     width: int = 128
     vocabulary: int = 4096
     context: int = 64
-    steps: int = 300
+    steps: int = 2_400
     batch: int = 16
     rate: float = 3e-3
 
@@ -63,7 +63,7 @@ def new_model(shape: Shape) -> GPT2LMHeadModel:
 
 
 def trained(rows: Tensor, shape: Shape, seed: int, kept: Path) -> GPT2LMHeadModel:
-    """A model trained on windows in random order; every 25 steps its state goes into a file, to go on from."""
+    """A model trained on windows in random order; every 200 steps its state goes into a file, to go on from."""
     torch.manual_seed(seed)
     model = new_model(shape)
     optimizer = torch.optim.AdamW(model.parameters(), lr=shape.rate, weight_decay=0.01)
@@ -82,7 +82,7 @@ def trained(rows: Tensor, shape: Shape, seed: int, kept: Path) -> GPT2LMHeadMode
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
-        if (step + 1) % 25 == 0 or step + 1 == shape.steps:
+        if (step + 1) % 200 == 0 or step + 1 == shape.steps:
             parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
             torch.save({"done": step + 1, **{name: part.state_dict() for name, part in parts.items()}}, f"{kept}.new")
             Path(f"{kept}.new").replace(kept)

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,10 +21,13 @@ from experiments.text_market.corpora import PACKAGES
 from experiments.text_market.language_model import Shape, continued, held_out_loss, new_model, trained
 from experiments.text_market.market import KINDS, Sizes, TextMarket, draw_market
 
-SEED = 70_000
+MARKETS, FIRST_SEED = 4, 70_000
 LEVELS = ("per text", "per token")
-GROUPS = ("top", "random", "bottom")
-RETRAININGS, STEPS = 2, 25
+RANDOM = "random"
+BASELINES = ("gradient cosine", "mean loss")
+"""What else a tenth of the sellers could be picked by."""
+
+RETRAININGS, STEPS = 3, 50
 QUICK_SHAPE = Shape(layers=1, width=32, vocabulary=512, context=32, steps=30, batch=8)
 QUICK_SIZES = Sizes(train=3, validation=(2, 4), test=(2, 4), sellers=(10, 10, 10), windows=2, texts=2)
 
@@ -47,7 +49,6 @@ class Retraining:
     """Training on with a tenth of the sellers: those of some indices, for some steps."""
 
     market: Job
-    level: str
     group: str
     sellers: tuple[int, ...]
     seed: int
@@ -85,7 +86,8 @@ def value(job: Job) -> Result:
         "texts": [len(owner.texts) for owner in market.sellers],
         "tokens": [owner.tokens for owner in market.sellers],
         "dimension": found.dimension,
-        "mean_loss": [held_out_loss(model, owner.rows) for owner in market.sellers],
+        "mean loss": [held_out_loss(model, owner.rows) for owner in market.sellers],
+        "gradient cosine": found.cosines,
         "levels": {
             name: {
                 "decrypted": each.values,
@@ -107,29 +109,38 @@ def retrain(job: Retraining) -> Result:
     before = held_out_loss(model.eval(), market.test)
     rows = torch.cat([market.sellers[i].rows for i in job.sellers])
     after = held_out_loss(continued(model, rows, job.steps, job.rate, job.seed), market.test)
-    return {"level": job.level, "group": job.group, "seed": job.seed, "windows": len(rows), "fall": before - after}
+    return {
+        "market": job.market.seed,
+        "group": job.group,
+        "seed": job.seed,
+        "windows": len(rows),
+        "fall": before - after,
+    }
 
 
 def run(work: Work) -> Result:
-    """Train, value, train on with a tenth of the sellers."""
+    """In every market: train, value, train on with a tenth of the sellers."""
     sizes, shape = (QUICK_SIZES, QUICK_SHAPE) if work.quick else (Sizes(), Shape())
-    seeds, steps = (2, 2) if work.quick else (RETRAININGS, STEPS)
+    markets, seeds, steps = (1, 2, 2) if work.quick else (MARKETS, RETRAININGS, STEPS)
     with TemporaryDirectory() as place:
         if work.folder:
             work.folder.mkdir(parents=True, exist_ok=True)
-        job = Job(SEED, sizes, shape, str(work.folder or place))
-        (model,) = work.results("buyer's model", train, [job])
-        (found,) = work.results("values", value, [job])
-        jobs = [
-            Retraining(job, level, group, tuple(tenth), seed, steps)
+        jobs = [Job(FIRST_SEED + i, sizes, shape, str(work.folder or place)) for i in range(markets)]
+        models = work.results("buyers' models", train, jobs)
+        found = work.results("values", value, jobs)
+        retrainings = [
+            Retraining(job, group, tuple(tenth), seed, steps)
+            for job, own in zip(jobs, found, strict=True)
             for seed in range(seeds)
-            for level in LEVELS
-            for group, tenth in tenths(totals(found, level), np.array(found["tokens"]), seed).items()
-            if group != "random" or level == LEVELS[0]
+            for group, tenth in tenths(own, seed).items()
         ]
-        falls = work.results("retraining", retrain, jobs)
+        falls = work.results("training on", retrain, retrainings)
+    measured = [
+        {"seed": job.seed, "model": model, "sellers": own, "retraining": [f for f in falls if f["market"] == job.seed]}
+        for job, model, own in zip(jobs, models, found, strict=True)
+    ]
     return {
-        "seeds": {"market": SEED, "retraining": list(range(seeds))},
+        "seeds": {"markets": [job.seed for job in jobs], "retraining": list(range(seeds))},
         "parameters": {
             "sizes": asdict(sizes),
             "shape": asdict(shape),
@@ -138,10 +149,8 @@ def run(work: Work) -> Result:
             "retraining_steps": steps,
             "packages": PACKAGES,
         },
-        "model": model,
-        "summary": summary(found, falls),
-        "sellers": found,
-        "retraining": falls,
+        "summary": summary(measured),
+        "markets": measured,
     }
 
 
@@ -151,13 +160,17 @@ def totals(found: Result, level: str) -> Floats:
     return np.multiply(found["levels"][level]["decrypted"], many)
 
 
-def tenths(worth: Floats, tokens: NDArray[np.int64], seed: int) -> dict[str, list[int]]:
-    """A tenth of the sellers with most worth a token, with least, and one at random."""
-    order = np.argsort(-worth / tokens, kind="stable")
-    tenth = max(1, len(order) // 10)
-    dice = np.random.default_rng(seed)
-    picked = order[:tenth], np.sort(dice.choice(len(order), tenth, replace=False)), order[-tenth:]
-    return {group: rows.tolist() for group, rows in zip(GROUPS, picked, strict=True)}
+def tenths(found: Result, seed: int) -> dict[str, list[int]]:
+    """Tenths of the sellers: those with most and with least worth a token, with most of a baseline, one at random."""
+    sellers = len(found["tokens"])
+    count = max(1, sellers // 10)
+    picked = {RANDOM: np.sort(np.random.default_rng(seed).choice(sellers, count, replace=False))}
+    for level in LEVELS:
+        order = np.argsort(-totals(found, level) / found["tokens"], kind="stable")
+        picked |= {f"top, {level}": order[:count], f"bottom, {level}": order[-count:]}
+    for name in BASELINES:
+        picked[f"top, {name}"] = np.argsort(np.negative(found[name]), kind="stable")[:count]
+    return {group: rows.tolist() for group, rows in picked.items()}
 
 
 def gini(amounts: Floats) -> float:
@@ -173,50 +186,69 @@ def top_share(amounts: Floats) -> float:
     return float(np.sort(amounts)[-tenth:].sum() / amounts.sum())
 
 
-def summary(found: Result, falls: Sequence[Result]) -> Result:
-    """Inequality and its intervals over sellers; who gains by influence pay; what training on says."""
-    kinds, tokens = np.array(found["kind"]), np.array(found["tokens"], dtype=float)
-    flat = tokens / tokens.sum()
-    result: dict[str, Any] = {"values": 0, "exact": 0, "largest_difference_to_plaintext": 0.0}
-    for level in LEVELS:
-        one = found["levels"][level]
-        result["values"] += len(one["decrypted"])
-        result["exact"] += one["exact"]
-        difference = float(np.abs(np.subtract(one["decrypted"], one["plain"])).max())
-        result["largest_difference_to_plaintext"] = max(difference, result["largest_difference_to_plaintext"])
-        worth = totals(found, level)
-        paid = np.maximum(worth, 0)
-        share = paid / paid.sum()
-        result[level] = {
-            "gini": _interval(gini, paid),
-            "top_tenth": _interval(top_share, paid),
-            "harmful": bootstrap((worth < 0).astype(float).tolist()),
-            "gainers": bootstrap((share > flat).astype(float).tolist()),
-            "lorenz": np.interp(np.linspace(0, 1, 101), np.linspace(0, 1, len(paid) + 1), _lorenz(paid)).tolist(),
-            "kinds": {kind: _kind(kinds == kind, worth, share, flat) for kind in KINDS},
-            "spearman_with_mean_loss": spearman(worth / tokens, found["mean_loss"]),
-            "falls": {
-                group: bootstrap(own)
-                for group in GROUPS
-                if (
-                    own := [
-                        f["fall"]
-                        for f in falls
-                        if f["group"] == group
-                        and f["level"] in (level, LEVELS[0])
-                        and (f["level"] == level or group == "random")
-                    ]
-                )
-            },
-        }
-    result["flat"] = {"gini": gini(tokens), "top_tenth": top_share(tokens)}
-    return result
+def summary(markets: Sequence[Result]) -> Result:
+    """Means over markets with their intervals: inequality, who gains by influence pay, what training on says."""
+    orders = [market["sellers"]["levels"][level] for market in markets for level in LEVELS]
+    tokens = [np.array(market["sellers"]["tokens"], dtype=float) for market in markets]
+    return {
+        "values": sum(len(order["decrypted"]) for order in orders),
+        "exact": sum(order["exact"] for order in orders),
+        "largest_difference_to_plaintext": max(
+            float(np.abs(np.subtract(order["decrypted"], order["plain"])).max()) for order in orders
+        ),
+        "loss": {
+            side: bootstrap([market["model"]["loss"][side] for market in markets]) for side in ("validation", "test")
+        },
+        "flat": {
+            "gini": bootstrap([gini(own) for own in tokens]),
+            "top_tenth": bootstrap([top_share(own) for own in tokens]),
+        },
+        **{level: _over_markets([_inequality(market["sellers"], level) for market in markets]) for level in LEVELS},
+        "falls": _over_markets([_falls(market["retraining"]) for market in markets]),
+    }
+
+
+def _over_markets(each: Sequence[Result]) -> Result:
+    """Every number's mean over the markets with its interval; a curve's mean."""
+    found: Result = {}
+    for name, first in each[0].items():
+        own = [one[name] for one in each]
+        if isinstance(first, dict):
+            found[name] = _over_markets(own)
+        else:
+            found[name] = np.mean(own, axis=0).tolist() if isinstance(first, list) else bootstrap(own)
+    return found
+
+
+def _falls(retraining: Sequence[Result]) -> Result:
+    """One market's mean falls over the seeds: of each tenth, and less that of the random one."""
+    groups = dict.fromkeys(each["group"] for each in retraining)
+    falls = {group: float(np.mean([f["fall"] for f in retraining if f["group"] == group])) for group in groups}
+    less = {group: fall - falls[RANDOM] for group, fall in falls.items() if group != RANDOM}
+    return {"fall": falls, "less than at random": less}
+
+
+def _inequality(sellers: Result, level: str) -> Result:
+    """One market's numbers."""
+    kinds, tokens = np.array(sellers["kind"]), np.array(sellers["tokens"], dtype=float)
+    worth = totals(sellers, level)
+    paid = np.maximum(worth, 0)
+    share, flat = paid / paid.sum(), tokens / tokens.sum()
+    return {
+        "gini": gini(paid),
+        "top_tenth": top_share(paid),
+        "harmful": float((worth < 0).mean()),
+        "gainers": float((share > flat).mean()),
+        "lorenz": np.interp(np.linspace(0, 1, 101), np.linspace(0, 1, len(paid) + 1), _lorenz(paid)).tolist(),
+        "kinds": {kind: _kind(kinds == kind, worth, share, flat) for kind in KINDS},
+        "spearman_with_mean_loss": spearman(worth / tokens, sellers["mean loss"]),
+    }
 
 
 def _kind(own: NDArray[np.bool_], worth: Floats, share: Floats, flat: Floats) -> Result:
     return {
-        "sellers": int(own.sum()),
-        "harmful": bootstrap((worth[own] < 0).astype(float).tolist()),
+        "sellers": float(own.sum()),
+        "harmful": float((worth[own] < 0).mean()),
         "share_by_influence": float(share[own].sum()),
         "share_at_flat_rate": float(flat[own].sum()),
         "gainers": float((share[own] > flat[own]).mean()),
@@ -228,39 +260,33 @@ def _lorenz(amounts: Floats) -> Floats:
     return curve
 
 
-def _interval(statistic: Any, amounts: Floats) -> tuple[float, float, float]:
-    """With its percentile bootstrap interval at 95 % over sellers."""
-    picks = np.random.default_rng(0).integers(len(amounts), size=(2_000, len(amounts)))
-    low, high = np.nanpercentile([statistic(amounts[pick]) for pick in picks], (2.5, 97.5))
-    return statistic(amounts), float(low), float(high)
-
-
 def report(result: Result) -> list[Table]:
     """Inequality, who gains, and the retraining check."""
     found = result["summary"]
-    columns = "value", "Gini", "top tenth's share", "harmful", "gain by influence pay"
-    inequality = Table(*columns, title=f"{len(result['sellers']['kind'])} sellers")
-    keys = ("gini", "top_tenth", "harmful", "gainers")
+    columns = "value", "Gini", "top tenth's share", "harmful", "gain by influence pay", "Spearman with mean loss"
+    inequality = Table(
+        *columns, title=f"{len(result['markets'])} markets; buyer {interval(found['loss']['test'])} nats"
+    )
+    keys = ("gini", "top_tenth", "harmful", "gainers", "spearman_with_mean_loss")
     for level in LEVELS:
         inequality.add_row(level, *(interval(found[level][key]) for key in keys))
-    inequality.add_row(
-        "tokens (flat rate)", f"{found['flat']['gini']:.2f}", f"{found['flat']['top_tenth']:.2f}", "", ""
-    )
+    inequality.add_row("tokens (flat rate)", *(interval(found["flat"][key]) for key in keys[:2]), "", "", "")
     columns = "value", "texts", "sellers", "harmful", "share at a flat rate", "share by influence", "gainers"
     kinds = Table(*columns, title="Flat-rate against influence pay")
-    check = Table("value", "tenth", "fall of the test loss", title="Training on with a tenth of the sellers")
+    check = Table("tenth", "fall of the test loss", "less the random tenth's", title="Training on with a tenth")
     for level in LEVELS:
         for kind, own in found[level]["kinds"].items():
-            shares = (f"{own[key]:.3f}" for key in ("share_at_flat_rate", "share_by_influence", "gainers"))
-            kinds.add_row(level, kind, str(own["sellers"]), interval(own["harmful"]), *shares)
-        for group, fall in found[level]["falls"].items():
-            check.add_row(level, group, interval(fall, 4))
+            shares = (interval(own[key], 3) for key in ("share_at_flat_rate", "share_by_influence", "gainers"))
+            kinds.add_row(level, kind, f"{own['sellers'][0]:.0f}", interval(own["harmful"]), *shares)
+    for group, fall in found["falls"]["fall"].items():
+        less = found["falls"]["less than at random"].get(group)
+        check.add_row(group, interval(fall, 3), interval(less, 3) if less else "")
     return [inequality, kinds, check]
 
 
 def plot(result: Result) -> Mapping[str, Figure]:
     """Lorenz curves, values a token by kind, and the retraining check."""
-    found, sellers = result["summary"], result["sellers"]
+    found = result["summary"]
     figure = Figure(figsize=(12, 3.8), layout="constrained")
     lorenz, hist, check = figure.subplots(1, 3)
     for level in LEVELS:
@@ -268,18 +294,20 @@ def plot(result: Result) -> Mapping[str, Figure]:
     lorenz.plot([0, 1], [0, 1], color="grey", linewidth=0.8)
     lorenz.set(title="Lorenz curve of positive value", xlabel="share of sellers", ylabel="share of value")
     lorenz.legend()
-    density = totals(sellers, "per token") / np.array(sellers["tokens"])
+    everyone = [market["sellers"] for market in result["markets"]]
+    density = np.concatenate([totals(sellers, "per token") / np.array(sellers["tokens"]) for sellers in everyone])
+    named = np.concatenate([sellers["kind"] for sellers in everyone])
     for kind in KINDS:
-        own = density[np.array(sellers["kind"]) == kind]
-        hist.hist(own, bins=30, histtype="step", label=kind)
+        hist.hist(density[named == kind], bins=30, histtype="step", label=kind)
     hist.set(title="Value of a token", xlabel="encrypted value")
     hist.legend()
-    for row, level in enumerate(LEVELS):
-        for column, (mean, low, high) in enumerate(found[level]["falls"].values()):
-            check.plot([column + row / 5] * 2, [low, high], color=f"C{row}")
-            check.plot(column + row / 5, mean, "o", color=f"C{row}", label=level if not column else None)
-    check.set(title="Training on with a tenth", xticks=range(3), xticklabels=GROUPS, ylabel="fall of the test loss")
-    check.legend()
+    falls = found["falls"]["fall"]
+    for row, (mean, low, high) in enumerate(falls.values()):
+        check.plot([low, high], [row, row], color="C0")
+        check.plot(mean, row, "o", color="C0")
+    check.set(title="Training on with a tenth", xlabel="fall of the test loss")
+    check.set_yticks(range(len(falls)), list(falls))
+    check.invert_yaxis()
     return {"": figure}
 
 

@@ -46,10 +46,11 @@ class _Logits(nn.Module):
 
 @dataclass(frozen=True)
 class Values:
-    """Of every seller, by what a record's loss is: encrypted and in the clear, and the dimension."""
+    """Of every seller, by what a record's loss is: encrypted and in the clear; cosine to the wish; the dimension."""
 
     encrypted: dict[str, EncryptedValues]
     plain: dict[str, Floats]
+    cosines: Floats
     dimension: int
 
 
@@ -86,7 +87,9 @@ def value_owners(model: GPT2LMHeadModel, market: TextMarket) -> Values:
         means = [clipped[owners == owner].mean(0) for owner in range(len(market.sellers))]
         found[name] = encrypted_values(direction, means)
         plain[name] = np.array(means) @ direction
-    return Values(found, plain, direction.size)
+    given = np.array([summed[owners == owner].sum(0) for owner in range(len(market.sellers))])
+    cosines = given @ wanted / np.maximum(np.linalg.norm(given, axis=1) * np.linalg.norm(wanted), 1e-30)
+    return Values(found, plain, cosines, direction.size)
 
 
 def _gradients(watched: LayerGradients, rows: Tensor, drawn: torch.Generator | None = None) -> Floats:

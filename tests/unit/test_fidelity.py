@@ -102,7 +102,7 @@ def test_wrong_labels_are_worth_less_than_right_ones_and_hurt(draw: Draw) -> Non
     pair = replace(draw, sellers=((x, y), (x, (y + 1) % CLASSES)))
     right, wrong = values(pair, buyer_models(draw, SMALL), SMALL)
     assert right > wrong
-    helped, hurt = utilities(pair, 2)["validation"]
+    helped, hurt = utilities(pair, 2)["validation"].mean(0)
     assert helped > 0 > hurt
 
 

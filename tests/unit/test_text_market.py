@@ -36,17 +36,17 @@ def test_every_value_is_decrypted_exactly_and_every_reply_is_its_own(quick: dict
     found = quick["summary"]
     assert found["exact"] == found["values"] == 2 * sum(QUICK_SIZES.sellers)
     assert found["largest_difference_to_plaintext"] < 1e-3
-    hashes = [each for level in quick["sellers"]["levels"].values() for each in level["reply_hashes"]]
+    hashes = [each for level in quick["markets"][0]["sellers"]["levels"].values() for each in level["reply_hashes"]]
     assert len(set(hashes)) == len(hashes)
 
 
 def test_a_quick_run_has_every_table_of_a_full_one(quick: dict[str, Any]) -> None:
     tables = report(quick)
-    assert [table.row_count for table in tables] == [3, 6, 6]
+    assert [table.row_count for table in tables] == [3, 6, 7]
     for level in ("per text", "per token"):
         shares = quick["summary"][level]["kinds"].values()
-        assert sum(kind["share_by_influence"] for kind in shares) == pytest.approx(1)
-        assert sum(kind["share_at_flat_rate"] for kind in shares) == pytest.approx(1)
+        assert sum(kind["share_by_influence"][0] for kind in shares) == pytest.approx(1)
+        assert sum(kind["share_at_flat_rate"][0] for kind in shares) == pytest.approx(1)
 
 
 def test_an_owner_is_on_one_side_and_a_mail_at_one_sender(texts: None) -> None:
@@ -101,8 +101,15 @@ def test_gini_and_the_top_tenth_are_those_of_known_distributions() -> None:
 
 
 def test_top_and_bottom_tenths_are_the_best_and_worst_by_token() -> None:
-    worth, tokens = np.arange(40.0) - 20, np.full(40, 5)
-    found = tenths(worth, tokens, 0)
-    assert set(found["top"]) == {39, 38, 37, 36}
-    assert set(found["bottom"]) == {0, 1, 2, 3}
-    assert len(set(found["random"])) == 4
+    value = {"decrypted": (np.arange(40.0) - 20).tolist()}
+    found = {
+        "tokens": [5] * 40, "texts": [1] * 40, "levels": {"per text": value, "per token": value},
+        "gradient cosine": np.arange(40.0)[::-1].tolist(), "mean loss": [1.0] * 39 + [2.0],
+    }  # fmt: skip
+    picked = tenths(found, 0)
+    for level in ("per text", "per token"):
+        assert set(picked[f"top, {level}"]) == {39, 38, 37, 36}
+        assert set(picked[f"bottom, {level}"]) == {0, 1, 2, 3}
+    assert picked["top, gradient cosine"] == [0, 1, 2, 3]
+    assert picked["top, mean loss"][0] == 39
+    assert len(set(picked["random"])) == 4
