@@ -225,7 +225,7 @@ def _falls(retraining: Sequence[Result]) -> Result:
     groups = dict.fromkeys(each["group"] for each in retraining)
     falls = {group: float(np.mean([f["fall"] for f in retraining if f["group"] == group])) for group in groups}
     less = {group: fall - falls[RANDOM] for group, fall in falls.items() if group != RANDOM}
-    return {"fall": falls, "less than at random": less}
+    return {"fall": falls, "less the random tenth's": less}
 
 
 def _inequality(sellers: Result, level: str) -> Result:
@@ -279,7 +279,7 @@ def report(result: Result) -> list[Table]:
             shares = (interval(own[key], 3) for key in ("share_at_flat_rate", "share_by_influence", "gainers"))
             kinds.add_row(level, kind, f"{own['sellers'][0]:.0f}", interval(own["harmful"]), *shares)
     for group, fall in found["falls"]["fall"].items():
-        less = found["falls"]["less than at random"].get(group)
+        less = found["falls"]["less the random tenth's"].get(group)
         check.add_row(group, interval(fall, 3), interval(less, 3) if less else "")
     return [inequality, kinds, check]
 
