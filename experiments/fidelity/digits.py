@@ -31,7 +31,7 @@ from experiments.fidelity import kronfluence_scores
 from experiments.fidelity.plots import intervals
 from experiments.statistics import bootstrap, spearman
 from tip_exchange.influence.capture import LayerGradients
-from tip_exchange.influence.curvature import DampedFisher
+from tip_exchange.influence.curvature import DampedFisher, class_losses
 from tip_exchange.influence.layers import select_layers
 from tip_exchange.influence.projection import SeededProjections
 from tip_exchange.processes import worker_pool
@@ -49,16 +49,21 @@ Images = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True)
 class Setting:
-    """How a value is made: one model for every weight decay, and ``theta``, the weight of a −weights component."""
+    """How a value is made: one model for every weight decay, and ``theta``, the weight of a −weights component.
+
+    ``exact`` curvature is the mean over labels as the model predicts them, instead of one drawn label each.
+    """
 
     rank: int | None = 16
     damping: float = 1.0
     decays: tuple[float, ...] = (0.01,) * 5
     theta: float = 0.0
+    exact: bool = False
 
 
 SETTINGS = {
     "value, rank 16, damping 1": Setting(),
+    "value, rank 16, damping 1, ridge 0.02, exact curvature": Setting(decays=(0.02,) * 5, exact=True),
     "value, full rank, damping 3": Setting(rank=None, damping=3.0),
     "value, full rank, damping 10": Setting(rank=None, damping=10.0),
     "value, full rank, damping 10, θ 0.5": Setting(rank=None, damping=10.0, theta=0.5),
@@ -204,19 +209,22 @@ def values(draw: Draw, models: Sequence[nn.Module], setting: Setting) -> NDArray
         own = torch.cat([draw.train[0], draw.validation[0]]), torch.cat([draw.train[1], draw.validation[1]])
         logits = watched.forward(own[0])
         true = _rows(watched, logits, own[1], keep=True)
-        generator = torch.Generator().manual_seed(k)
-        sampled = torch.multinomial(torch.softmax(logits.detach(), 1), 1, generator=generator)[:, 0]
-        fisher = DampedFisher(_rows(watched, logits, sampled), setting.damping)
-        direction = fisher.solve(true[TRAIN:].mean(0, dtype=np.float64))
+        if setting.exact:
+            rows = np.concatenate([watched.gradients(loss, keep=True).numpy() for loss in class_losses(logits)])
+        else:
+            generator = torch.Generator().manual_seed(k)
+            sampled = torch.multinomial(torch.softmax(logits.detach(), 1), 1, generator=generator)[:, 0]
+            rows = _rows(watched, logits, sampled)
+        direction = DampedFisher(rows, setting.damping).solve(true[TRAIN:].mean(0, dtype=np.float64))
         direction /= np.linalg.norm(direction)
         if setting.theta:
             weights = watched.weights().double().numpy()
             direction -= setting.theta * weights / np.linalg.norm(weights)
         clip = np.percentile(np.linalg.norm(true, axis=1), 99)
         for seller, (x, y) in enumerate(draw.sellers):
-            rows = _rows(watched, watched.forward(x), y).astype(np.float64)
-            rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), clip)
-            found[seller] += float(direction @ rows.mean(0))
+            given = _rows(watched, watched.forward(x), y).astype(np.float64)
+            given /= np.maximum(np.linalg.norm(given, axis=1, keepdims=True), clip)
+            found[seller] += float(direction @ given.mean(0))
     return found
 
 
