@@ -24,7 +24,7 @@ from experiments.text_market.market import KINDS, Sizes, TextMarket, draw_market
 MARKETS, FIRST_SEED = 4, 70_000
 LEVELS = ("per text", "per token")
 RANDOM = "random"
-BASELINES = ("gradient cosine", "mean loss")
+BASELINES = ("gradient cosine", "mean loss", "data cosine", "tokens")
 """What else a tenth of the sellers could be picked by."""
 
 RETRAININGS, STEPS = 3, 50
@@ -88,6 +88,7 @@ def value(job: Job) -> Result:
         "dimension": found.dimension,
         "mean loss": [held_out_loss(model, owner.rows) for owner in market.sellers],
         "gradient cosine": found.cosines,
+        "data cosine": values.data_cosines(market, job.shape.vocabulary),
         "levels": {
             name: {
                 "decrypted": each.values,

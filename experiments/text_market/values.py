@@ -92,6 +92,15 @@ def value_owners(model: GPT2LMHeadModel, market: TextMarket) -> Values:
     return Values(found, plain, cosines, direction.size)
 
 
+def data_cosines(market: TextMarket, vocabulary: int) -> Floats:
+    """Of every seller's counts of tokens with those of the validation set (sellers,)."""
+    sides = [market.validation, *(owner.rows for owner in market.sellers)]
+    wanted, *given = (
+        np.bincount(each[each != NONE].numpy(), minlength=vocabulary).astype(np.float64) for each in map(targets, sides)
+    )
+    return np.array([own @ wanted / max(np.linalg.norm(own) * np.linalg.norm(wanted), 1e-30) for own in given])
+
+
 def _gradients(watched: LayerGradients, rows: Tensor, drawn: torch.Generator | None = None) -> Floats:
     """Of the summed loss of each window, at its own tokens or at tokens drawn from the model, float64 (n, d)."""
     parts = []

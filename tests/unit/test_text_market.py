@@ -42,7 +42,7 @@ def test_every_value_is_decrypted_exactly_and_every_reply_is_its_own(quick: dict
 
 def test_a_quick_run_has_every_table_of_a_full_one(quick: dict[str, Any]) -> None:
     tables = report(quick)
-    assert [table.row_count for table in tables] == [3, 6, 7]
+    assert [table.row_count for table in tables] == [3, 6, 9]
     for level in ("per text", "per token"):
         shares = quick["summary"][level]["kinds"].values()
         assert sum(kind["share_by_influence"][0] for kind in shares) == pytest.approx(1)
@@ -104,7 +104,7 @@ def test_top_and_bottom_tenths_are_the_best_and_worst_by_token() -> None:
     value = {"decrypted": (np.arange(40.0) - 20).tolist()}
     found = {
         "tokens": [5] * 40, "texts": [1] * 40, "levels": {"per text": value, "per token": value},
-        "gradient cosine": np.arange(40.0)[::-1].tolist(), "mean loss": [1.0] * 39 + [2.0],
+        "gradient cosine": np.arange(40.0)[::-1].tolist(), "mean loss": [1.0] * 39 + [2.0], "data cosine": [0.0] * 40,
     }  # fmt: skip
     picked = tenths(found, 0)
     for level in ("per text", "per token"):
