@@ -33,6 +33,14 @@ def gradient_rows(watched: LayerGradients, logits: Tensor, labels: Tensor, keep:
     return watched.gradients(loss, keep=keep).double().numpy()
 
 
+def true_and_drawn(watched: LayerGradients, data: Examples, dice: torch.Generator) -> tuple[Floats, Floats]:
+    """Every example's gradients at its label and at a label drawn from the model, float64 (n, d) each."""
+    logits = watched.forward(data[0])
+    true = gradient_rows(watched, logits, data[1], keep=True)
+    drawn = torch.multinomial(torch.softmax(logits.detach(), 1), 1, generator=dice)[:, 0]
+    return true, gradient_rows(watched, logits, drawn)
+
+
 def product_vectors(
     train: Examples,
     validation: Examples,
@@ -57,12 +65,8 @@ def product_vectors(
     for k, model in enumerate(models):
         layers = select_layers(model, ["*"], rank, bias=True)
         watched = LayerGradients(model, layers, SeededProjections(bytes(32), str(k)))
-        logits = watched.forward(own[0])
-        true = gradient_rows(watched, logits, own[1], keep=True)
-        generator = torch.Generator().manual_seed(k)
-        drawn = torch.multinomial(torch.softmax(logits.detach(), 1), 1, generator=generator)[:, 0]
-        fisher = DampedFisher(gradient_rows(watched, logits, drawn), damping)
-        direction.append(fisher.solve(true[len(train[1]) :].mean(0)))
+        true, drawn = true_and_drawn(watched, own, torch.Generator().manual_seed(k))
+        direction.append(DampedFisher(drawn, damping).solve(true[len(train[1]) :].mean(0)))
         squared += np.square(true).sum(1)
         for mine, (x, y) in zip(sold, sellers, strict=True):
             mine.append(gradient_rows(watched, watched.forward(x), y))

@@ -21,6 +21,13 @@ def pearson(left: Sequence[float] | NDArray[np.float64], right: Sequence[float] 
     return float(np.corrcoef(left, right)[0, 1])
 
 
+def cosines_with(rows: Sequence[NDArray[np.float64]], wanted: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Cosine of every row with a vector, float64 (n,); 0 of a row of zeros."""
+    given = np.array(rows)
+    found: NDArray[np.float64] = given @ wanted
+    return found / np.maximum(np.linalg.norm(given, axis=1) * np.linalg.norm(wanted), 1e-30)
+
+
 def pearson_interval(left: NDArray[np.float64], right: NDArray[np.float64]) -> tuple[float, float, float]:
     """(Pearson, low, high) with the percentile bootstrap interval at 95 % over pairs."""
     picks = np.random.default_rng(0).integers(len(left), size=(2_000, len(left)))

@@ -99,8 +99,8 @@ def draw_market(mode: str, seed: int, parties: int = SELLERS) -> Draw:
     scarce = parties * RECORDS > len(pool_y)
     for seller in range(parties):
         if mode == "noise":
-            rows = np.arange(seller * RECORDS, (seller + 1) * RECORDS)
-            rows = dice.choice(len(pool_y), RECORDS, replace=False) if scarce else rows
+            apart = np.arange(seller * RECORDS, (seller + 1) * RECORDS)
+            rows = dice.choice(len(pool_y), RECORDS, replace=False) if scarce else apart
             own = pool_y[rows].clone()
             wrong = torch.from_numpy(dice.random(RECORDS) < dice.uniform(0, 0.3))
             shift = torch.from_numpy(dice.integers(1, CLASSES, RECORDS))

@@ -25,7 +25,7 @@ from experiments.fidelity.plots import intervals
 from experiments.fidelity.text_training import FirstTokenTuner, encode, gradients, utilities
 from experiments.fidelity.text_values import DEFAULT, PROJECTION_SEED, buyer_models, joined
 from experiments.icd_market import minilm
-from experiments.product_vectors import gradient_rows
+from experiments.product_vectors import true_and_drawn
 from experiments.second_order import second_order
 from experiments.statistics import bootstrap, spearman
 from experiments.study import Result, Work, interval
@@ -42,12 +42,11 @@ MODES: tuple[text_market.Mode, ...] = ("noise", "mix")
 DIGITS, TEXTS = "digits", "texts"
 MARKETS = {DIGITS: 10, TEXTS: 3}
 DAMPINGS = {DIGITS: 1.0, TEXTS: 10.0}
-MODELS = {DIGITS: 5, TEXTS: 3}
+TEXT_MODELS = 3
 DIRECTIONS = 9
 """One less than there are classes."""
 
 FOLDS, PENALTIES = 10, (1e-3, 1e-2, 1e-1, 1.0, 10.0)
-CEILING = "ceiling: utility on the validation set"
 
 Floats = NDArray[np.float64]
 
@@ -88,10 +87,9 @@ def measure(job: Job) -> Result:
     found = _digits(job) if job.data == DIGITS else _texts(job)
     falls, traits = found.falls, found.traits
     worth = falls["test"].mean(0)
-    predicted = _predictions(found, DAMPINGS[job.data])
-    means = predicted.pop("means")
+    predicted, means = _predictions(found, DAMPINGS[job.data])
     return {
-        CEILING: spearman(falls["validation"].mean(0), worth),
+        text.CEILING: spearman(falls["validation"].mean(0), worth),
         "one retraining against the others": spearman(falls["test"][0], falls["test"][1:].mean(0)),
         **{name: spearman(each, worth) for name, each in predicted.items()},
         "best linear form of what sellers differ in": fitted(traits, worth),
@@ -118,7 +116,7 @@ def fitted(features: Floats, worth: Floats) -> float:
     return best
 
 
-def _predictions(found: Measured, damping: float) -> dict[str, Floats]:
+def _predictions(found: Measured, damping: float) -> tuple[dict[str, Floats], Floats]:
     """What is predicted of each seller (sellers,), and the sellers' mean clipped gradients (sellers, d) at all models.
 
     The few directions are those along which the buyer's own records differ most in what they do to the predictions on
@@ -144,12 +142,12 @@ def _predictions(found: Measured, damping: float) -> dict[str, Floats]:
     for seller in sellers:
         rows = np.concatenate([one.sellers[seller][0] for one in found.checkpoints], axis=1).astype(np.float64)
         means.append((rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), clip)).mean(0))
-    return {
+    predicted = {
         "value": np.array(means) @ np.concatenate(directions),
         "value less squares along nine directions": first - few / 2,
         "value with its second order, in the clear": second,
-        "means": np.array(means),
     }
+    return predicted, np.array(means)
 
 
 def _digits(job: Job) -> Measured:
@@ -157,22 +155,14 @@ def _digits(job: Job) -> Measured:
     clean = {x.numpy().tobytes(): int(y) for x, y in zip(*digits.images(), strict=True)}
     right = [np.array([clean[row.numpy().tobytes()] for row in x]) for x, _ in draw.sellers]
     own = torch.cat([draw.train[0], draw.validation[0]]), torch.cat([draw.train[1], draw.validation[1]])
-    setting = replace(digits.Setting(), decays=digits.Setting().decays[: MODELS[DIGITS]])
+    setting = digits.Setting()
     checkpoints = []
     for k, model in enumerate(digits.buyer_models(draw, setting)):
         layers = select_layers(model, ["*"], setting.rank, bias=True)
         watched = LayerGradients(model, layers, SeededProjections(bytes(32), str(k)))
         dice = torch.Generator().manual_seed(k)
-
-        def both(data: digits.Images, watched: LayerGradients, dice: torch.Generator) -> tuple[Floats, Floats]:
-            logits = watched.forward(data[0])
-            true = gradient_rows(watched, logits, data[1], keep=True)
-            labels = torch.multinomial(torch.softmax(logits.detach(), 1), 1, generator=dice)[:, 0]
-            return true, gradient_rows(watched, logits, labels)
-
-        checkpoints.append(
-            Checkpoint(*both(own, watched, dice), [both(seller, watched, dice) for seller in draw.sellers])
-        )
+        own_rows = true_and_drawn(watched, own, dice)
+        checkpoints.append(Checkpoint(*own_rows, [true_and_drawn(watched, seller, dice) for seller in draw.sellers]))
     falls = digits.utilities(draw, job.retrainings)
     return Measured(falls, _traits(job.mode, [y.numpy() for _, y in draw.sellers], right), checkpoints, digits.TRAIN)
 
@@ -191,7 +181,7 @@ def _texts(job: Job) -> Measured:
     own, crowd = encoded.train + encoded.validation, joined(encoded.sellers)
     cuts = np.cumsum([len(seller) for seller in encoded.sellers])[:-1]
     dice, checkpoints = np.random.default_rng(0), []
-    for k, tensors in enumerate(buyer_models(tuner, encoded.train, DEFAULT, MODELS[TEXTS])):
+    for k, tensors in enumerate(buyer_models(tuner, encoded.train, DEFAULT, TEXT_MODELS)):
         copy_tensors(tuner.model, tensors)
         layers, projections = valued_layers(tuner.model, 1, 16), SeededProjections(PROJECTION_SEED, str(k))
         true, drawn, _ = gradients(tuner, own, layers, projections, dice.random(len(own)))

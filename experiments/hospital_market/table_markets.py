@@ -15,9 +15,9 @@ from torch.nn import functional
 from experiments.encrypted_values import encrypted_values
 from experiments.hospital_market.hospitals import SELLERS, Market, deal, purchases
 from experiments.hospital_market.tables import Table, load
-from experiments.product_vectors import Examples, gradient_rows, joined, product_vectors
+from experiments.product_vectors import Examples, gradient_rows, joined, product_vectors, true_and_drawn
 from experiments.second_order import second_order
-from experiments.statistics import shapley
+from experiments.statistics import cosines_with, shapley
 from experiments.study import Result
 from tip_exchange.influence.capture import LayerGradients
 from tip_exchange.influence.curvature import DampedFisher
@@ -245,7 +245,7 @@ def baselines(drawn: TableMarket, models: Sequence[nn.Module], seed: int) -> dic
             wanted.append(gradient_rows(watched, watched.forward(drawn.validation[0]), drawn.validation[1]).mean(0))
             for mine, (x, y) in zip(given, drawn.sellers, strict=True):
                 mine.append(gradient_rows(watched, watched.forward(x), y).mean(0))
-        cosines[f"gradient cosine, {title}"] = _cosines(
+        cosines[f"gradient cosine, {title}"] = cosines_with(
             [np.concatenate(mine) for mine in given], np.concatenate(wanted)
         )
     pictures = [_picture(data, drawn.classes) for data in drawn.sellers]
@@ -253,7 +253,7 @@ def baselines(drawn: TableMarket, models: Sequence[nn.Module], seed: int) -> dic
         losses = [float(functional.cross_entropy(models[0](x), y)) for x, y in drawn.sellers]
     return {
         **cosines,
-        "data cosine": _cosines(pictures, _picture(drawn.validation, drawn.classes)),
+        "data cosine": cosines_with(pictures, _picture(drawn.validation, drawn.classes)),
         "minus mean loss of the records": -np.array(losses),
         "number of records": np.array([float(len(y)) for _, y in drawn.sellers]),
         "random": np.random.default_rng([seed, 2]).normal(size=len(drawn.sellers)),
@@ -267,19 +267,11 @@ def _second_order(drawn: TableMarket, models: Sequence[nn.Module], decay: float)
     for k, model in enumerate(models):
         watched = LayerGradients(model, select_layers(model, ["*"], None, bias=True), SeededProjections(bytes(32)))
         dice = torch.Generator().manual_seed(k)
-        true, sampled = _both(watched, own, dice)
+        true, sampled = true_and_drawn(watched, own, dice)
         fisher = DampedFisher(sampled, decay / np.square(sampled).mean())
-        sellers = [_both(watched, seller, dice) for seller in drawn.sellers]
+        sellers = [true_and_drawn(watched, seller, dice) for seller in drawn.sellers]
         falls += second_order(fisher, first, true[first:].mean(0), sampled[first:], sellers)
     return falls
-
-
-def _both(watched: LayerGradients, data: Examples, dice: torch.Generator) -> tuple[Floats, Floats]:
-    """Gradients at the examples' labels and at labels drawn from the model, float64 (n, d) each."""
-    logits = watched.forward(data[0])
-    true = gradient_rows(watched, logits, data[1], keep=True)
-    sampled = torch.multinomial(torch.softmax(logits.detach(), 1), 1, generator=dice)[:, 0]
-    return true, gradient_rows(watched, logits, sampled)
 
 
 def one_pass(model: nn.Sequential, sellers: Sequence[Examples], validation: Examples) -> list[float]:
@@ -340,9 +332,3 @@ def _picture(data: Examples, classes: int) -> Floats:
     """A set's mean record, its labels as indicators."""
     labels = functional.one_hot(data[1], classes).double()
     return torch.cat([data[0].double(), labels], dim=1).mean(0).numpy()
-
-
-def _cosines(means: Sequence[Floats], wanted: Floats) -> Floats:
-    rows = np.array(means)
-    cosines: Floats = rows @ wanted / np.maximum(np.linalg.norm(rows, axis=1) * np.linalg.norm(wanted), 1e-30)
-    return cosines

@@ -16,6 +16,7 @@ from torch.nn import functional
 from transformers import GPT2LMHeadModel
 
 from experiments.encrypted_values import EncryptedValues, encrypted_values
+from experiments.statistics import cosines_with
 from experiments.text_market.language_model import NONE, targets
 from experiments.text_market.market import Owner, TextMarket
 from tip_exchange.influence.capture import LayerGradients
@@ -87,9 +88,8 @@ def value_owners(model: GPT2LMHeadModel, market: TextMarket) -> Values:
         means = [clipped[owners == owner].mean(0) for owner in range(len(market.sellers))]
         found[name] = encrypted_values(direction, means)
         plain[name] = np.array(means) @ direction
-    given = np.array([summed[owners == owner].sum(0) for owner in range(len(market.sellers))])
-    cosines = given @ wanted / np.maximum(np.linalg.norm(given, axis=1) * np.linalg.norm(wanted), 1e-30)
-    return Values(found, plain, cosines, direction.size)
+    given = [summed[owners == owner].sum(0) for owner in range(len(market.sellers))]
+    return Values(found, plain, cosines_with(given, wanted), direction.size)
 
 
 def data_cosines(market: TextMarket, vocabulary: int) -> Floats:
@@ -98,7 +98,7 @@ def data_cosines(market: TextMarket, vocabulary: int) -> Floats:
     wanted, *given = (
         np.bincount(each[each != NONE].numpy(), minlength=vocabulary).astype(np.float64) for each in map(targets, sides)
     )
-    return np.array([own @ wanted / max(np.linalg.norm(own) * np.linalg.norm(wanted), 1e-30) for own in given])
+    return cosines_with(given, wanted)
 
 
 def _gradients(watched: LayerGradients, rows: Tensor, drawn: torch.Generator | None = None) -> Floats:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from experiments.fidelity.limits import CEILING, DIGITS, Job, fitted, measure
+from experiments.fidelity.limits import DIGITS, Job, fitted, measure
+from experiments.fidelity.text import CEILING
 from experiments.second_order import second_order
 from tip_exchange.influence.curvature import DampedFisher
 

@@ -418,7 +418,7 @@ def prepare_attestation(
 
     Raises:
         ContractRevert: the order is in another phase.
-        StateError: a seller that is not rejected was never checked, or has not passed; names all such.
+        UncheckedSeller: a seller that is not rejected was never checked, or has not passed; names all such.
         StorageError, IntegrityError: a reply is missing or is not the committed one, naming the seller; wait for it,
             reject that seller, or attest UNAVAILABLE.
     """
