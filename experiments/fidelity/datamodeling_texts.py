@@ -23,7 +23,7 @@ from tip_exchange.influence.training import EncodedRecords, FineTuner, Recipe, v
 
 CHAPTERS, TRAIN, TEST = 6, 300, 150
 PER_CHAPTER = (TRAIN + TEST) // CHAPTERS
-RECIPE = Recipe(hidden_layers=2, epochs=15, learning_rate=1e-3)
+RECIPE = Recipe(hidden_layers=2, epochs=15, learning_rate=1e-3, label_smoothing=0.1)
 
 
 def draw_records(seed: int) -> tuple[list[Record], list[Record]]:

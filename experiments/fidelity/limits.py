@@ -23,7 +23,7 @@ from rich.table import Table
 from experiments.fidelity import digits, text, text_market
 from experiments.fidelity.plots import intervals
 from experiments.fidelity.text_training import FirstTokenTuner, encode, gradients, utilities
-from experiments.fidelity.text_values import DEFAULT, PROJECTION_SEED, buyer_models, joined
+from experiments.fidelity.text_values import PROJECTION_SEED, SLOWER, buyer_models, joined
 from experiments.icd_market import minilm
 from experiments.product_vectors import true_and_drawn
 from experiments.second_order import second_order
@@ -34,7 +34,7 @@ from tip_exchange.influence.curvature import DampedFisher
 from tip_exchange.influence.layers import select_layers
 from tip_exchange.influence.models import copy_tensors
 from tip_exchange.influence.projection import SeededProjections
-from tip_exchange.influence.training import valued_layers
+from tip_exchange.influence.training import Recipe, valued_layers
 from tip_exchange.influence.valuation import clip_norm
 
 FIRST_SEED = 30_000
@@ -43,6 +43,9 @@ DIGITS, TEXTS = "digits", "texts"
 MARKETS = {DIGITS: 10, TEXTS: 3}
 DAMPINGS = {DIGITS: 1.0, TEXTS: 10.0}
 TEXT_MODELS = 3
+RETRAINING = Recipe(label_smoothing=SLOWER.label_smoothing)
+"""Of texts, whose values are those of models trained more slowly."""
+
 DIRECTIONS = 9
 """One less than there are classes."""
 
@@ -169,19 +172,19 @@ def _digits(job: Job) -> Measured:
 
 @cache
 def _tuner(hidden_layers: int | None) -> FirstTokenTuner:
-    return FirstTokenTuner(minilm(), text_market.labels(), replace(DEFAULT, hidden_layers=hidden_layers))
+    return FirstTokenTuner(minilm(), text_market.labels(), replace(SLOWER, hidden_layers=hidden_layers))
 
 
 def _texts(job: Job) -> Measured:
     tuner = _tuner(job.hidden_layers)
     draw = text_market.draw_market(job.mode, job.seed, job.sellers)
     encoded = encode(tuner, draw)
-    tuner.recipe = text.RETRAINING
+    tuner.recipe = RETRAINING
     falls = utilities(tuner, encoded, range(job.retrainings))
     own, crowd = encoded.train + encoded.validation, joined(encoded.sellers)
     cuts = np.cumsum([len(seller) for seller in encoded.sellers])[:-1]
     dice, checkpoints = np.random.default_rng(0), []
-    for k, tensors in enumerate(buyer_models(tuner, encoded.train, DEFAULT, TEXT_MODELS)):
+    for k, tensors in enumerate(buyer_models(tuner, encoded.train, SLOWER, TEXT_MODELS)):
         copy_tensors(tuner.model, tensors)
         layers, projections = valued_layers(tuner.model, 1, 16), SeededProjections(PROJECTION_SEED, str(k))
         true, drawn, _ = gradients(tuner, own, layers, projections, dice.random(len(own)))

@@ -16,7 +16,6 @@ import torch
 from numpy.typing import NDArray
 
 from experiments.encrypted_values import encrypted_values
-from experiments.fidelity.text import RETRAINING
 from experiments.fidelity.text_market import CLASSES, Draw, categories, labels
 from experiments.fidelity.text_training import EncodedDraw, FirstTokenTuner, encode
 from experiments.fidelity.text_values import (
@@ -96,7 +95,7 @@ def measure_codes(seed: int, retrainings: int) -> Result:
             own = encoded.sellers[seller]
             whole = whole + EncodedRecords(tuple(own.states[i] for i in rows), own.labels[rows])
         sets.append(whole)
-    tuner.recipe = RETRAINING
+    tuner.recipe = DEFAULT
     worths = {side: np.empty((len(sets), retrainings)) for side in ("validation", "test")}
     for column in range(retrainings):
         for row, each in enumerate(sets):
@@ -170,5 +169,5 @@ def _data_cosines(draw: EncodedDraw) -> Floats:
 
 PARAMETERS = {
     "train": TRAIN, "damping": DAMPING, "rank": RANK, "models": 3, "recipe": asdict(DEFAULT),
-    "retraining": asdict(RETRAINING), "sides": SIDES,
+    "retraining": asdict(DEFAULT), "sides": SIDES,
 }  # fmt: skip

@@ -146,7 +146,7 @@ def test_the_gamed_seller_repeats_few_texts_of_which_the_model_is_sure(small: Dr
 
 def test_a_killed_study_goes_on_with_the_same_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(text_values, "CONVERGED", SHALLOW)
-    monkeypatch.setattr(study_of_texts, "RETRAINING", SHALLOW)
+    monkeypatch.setattr(study_of_texts, "DEFAULT", SHALLOW)
     monkeypatch.setattr(study_of_texts, "SETTINGS", {"only": Setting(recipe=SHALLOW, models=1, rank=4)})
     jobs = [study_of_texts.Job("mix", 7, TINY, folder) for folder in (None, tmp_path)]
     alone, kept = map(study_of_texts.study, jobs)

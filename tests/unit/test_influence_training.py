@@ -145,7 +145,7 @@ def test_a_trained_folder_can_be_valued(architecture: str, tmp_path: Path) -> No
         labels_of(architecture),
         tmp_path / "m",
         seeds=(5, 6),
-        recipe=Recipe(epochs=3, max_length=12),
+        recipe=Recipe(epochs=3, label_smoothing=0.1, max_length=12),
         rank=4,
         progress=lambda *counts: seen.append(counts),
     )
