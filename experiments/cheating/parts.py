@@ -19,7 +19,7 @@ SIZES: dict[bool, dict[str, Any]] = {
     False: {
         "orders": 200,
         "encrypted": 5,
-        "opened": [20, 54],
+        "opened": [20, 47],
         "most": 120,
         "lying_orders": 60,
         "lying_most": 480,
