@@ -30,7 +30,7 @@ SIZES: dict[bool, dict[str, Any]] = {
     True: {
         "orders": 16,
         "encrypted": 1,
-        "opened": [10],
+        "opened": [10, 40],
         "most": 60,
         "lying_orders": 6,
         "lying_most": 120,

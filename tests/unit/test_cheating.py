@@ -42,8 +42,9 @@ def pool(folder: Path, result: dict[str, Any]) -> Pool:
     return load(folder, True)
 
 
-def rows(result: dict[str, Any]) -> dict[str, Any]:
-    return {row["name"]: row for row in result["incomes"][0]["cheats"]}
+def rows(result: dict[str, Any], opened: int = 10) -> dict[str, Any]:
+    (incomes,) = (one for one in result["incomes"] if one["opened"] == opened)
+    return {row["name"]: row for row in incomes["cheats"]}
 
 
 def test_every_cheat_of_the_study_is_in_the_table(result: dict[str, Any]) -> None:
@@ -75,7 +76,8 @@ def test_rows_that_cost_nothing_pay_without_a_floor_and_cost_with_one(result: di
     assert diluted["turned_away"] == 0, "nothing about them is untrue"
     assert diluted["checked"]["same_records"][0] > 1.1
     assert diluted["capped"]["same_records"][0] == 0
-    for name, row in rows(result).items():
+    # as many as are opened where the limits are those that are proposed; a few are too few
+    for name, row in rows(result, opened=40).items():
         if "rows junk" in name or "as many lies" in name:
             assert row["capped"]["same_records"][0] <= 1.0, name
 
