@@ -7,7 +7,6 @@ step alone as a function of nothing, and then what the holder of the key reads f
 from __future__ import annotations
 
 import importlib.util
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -98,14 +97,16 @@ def ours(processes: int = 1, *, keep: bool = False) -> Callable[[Direction, Rows
             file.writelines(encrypted_record_query(fixed_point(direction, WIDE, "query"), key, width=width, records=n))
         rows.astype("<f4").tofile(folder / "rows.f32")
         kept = folder / "transforms" if keep else None
-        task = ScoringTask(folder / "query.bin", WIDE.number, d, folder / "rows.f32", n, folder / "replies", kept)
+        tasks: list[ScoringTask] = []
 
         def step() -> None:
-            shutil.rmtree(task.folder, ignore_errors=True)
-            score_records(task, processes=processes)
+            # a folder of its own: to delete the last one's thousands of files is no part of the work
+            fresh = folder / f"replies-{len(tasks)}"
+            tasks.append(ScoringTask(folder / "query.bin", WIDE.number, d, folder / "rows.f32", n, fresh, kept))
+            score_records(tasks[-1], processes=processes)
 
         def read() -> NDArray[np.float64]:
-            scores = open_scores(replies(task), key.coefficients, WIDE, width, n)
+            scores = open_scores(replies(tasks[-1]), key.coefficients, WIDE, width, n)
             return np.concatenate(list(scores)) / float(WIDE.S) ** 2
 
         if keep:
