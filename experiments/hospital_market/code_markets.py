@@ -95,7 +95,6 @@ def measure_codes(seed: int, retrainings: int) -> Result:
             own = encoded.sellers[seller]
             whole = whole + EncodedRecords(tuple(own.states[i] for i in rows), own.labels[rows])
         sets.append(whole)
-    tuner.recipe = DEFAULT
     worths = {side: np.empty((len(sets), retrainings)) for side in ("validation", "test")}
     for column in range(retrainings):
         for row, each in enumerate(sets):
