@@ -5,7 +5,7 @@ const { TASK_COMPILE_SOLIDITY_GET_SOLC_BUILD } = require("hardhat/builtin-tasks/
 const solc = require("solc/package.json");
 
 const settings = {
-  evmVersion: "cancun",
+  evmVersion: "shanghai",
   viaIR: true,
   optimizer: { enabled: true, runs: 200 },
   metadata: { bytecodeHash: "none" },
@@ -26,7 +26,7 @@ subtask(TASK_COMPILE_SOLIDITY_GET_SOLC_BUILD, async ({ solcVersion }) => {
 module.exports = {
   solidity: { version: "0.8.37", settings },
   networks: {
-    hardhat: { chainId: 31337, hardfork: "cancun" },
+    hardhat: { chainId: 31337, hardfork: "shanghai" },
     localhost: { chainId: 31337, url: "http://127.0.0.1:8545" },
   },
   paths: { sources: "contracts", tests: "tests/contracts", cache: "cache/hardhat", artifacts: "artifacts" },

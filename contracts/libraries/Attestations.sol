@@ -1,94 +1,112 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {IInfluenceEscrow} from "../interfaces/IInfluenceEscrow.sol";
+import {IEscrowErrors} from "../interfaces/IEscrowErrors.sol";
+import {IEscrowEvents} from "../interfaces/IEscrowEvents.sol";
+import {IEscrowTypes} from "../interfaces/IEscrowTypes.sol";
+import {Hashing} from "./Hashing.sol";
 import {Orders} from "./Orders.sol";
 import {Settlement} from "./Settlement.sol";
 
-/// @title What the buyer attests
-/// @notice Who may attest, and when, is decided in the contract.
+/// @title From submissions to weights
+/// @notice Who may act, and when, is decided in the contracts.
 library Attestations {
-    using Attestations for Orders.Seat;
-    using Orders for Orders.Seat;
+    using Orders for Orders.Order;
+    using Orders for Orders.Entry;
 
-    /// @notice Checks and stores one value, and in an order with tags one tag, for every submission.
+    /// @notice Checks and stores one value for every submission.
     function attest(
         Orders.Order storage order,
-        mapping(uint256 index => Orders.Seat) storage seats,
+        mapping(address seller => Orders.Entry) storage entries,
         bytes32 orderId,
-        bytes32 submissionsHash,
-        uint64[] calldata values,
-        uint64[] calldata tags,
-        bytes32 tagSecret
+        bytes32 submissions,
+        address[] calldata sellers,
+        uint64[] calldata values
     ) internal {
-        bytes32 stored = order.submissionsHash;
-        if (submissionsHash != stored) revert IInfluenceEscrow.WrongSubmissions(orderId, submissionsHash, stored);
         uint256 count = order.submissionCount;
-        if (values.length != count) revert IInfluenceEscrow.WrongValueCount(orderId, values.length, count);
-        uint256 tagCount = _openTagKey(order, orderId, tagSecret) ? count : 0;
-        if (tags.length != tagCount) revert IInfluenceEscrow.WrongTagCount(orderId, tags.length, tagCount);
+        if (sellers.length != count || values.length != count) {
+            revert IEscrowErrors.WrongValueCount(orderId, sellers.length, values.length, count);
+        }
+        bytes32 link = orderId;
+        uint8 unrevealed = 0;
         uint256 revealFrom = block.timestamp;
         for (uint256 index = 0; index < count; ++index) {
-            _attest(seats[index], orderId, index, values[index], tagCount == 0 ? 0 : tags[index]);
+            Orders.Entry storage entry = entries[sellers[index]];
+            if (!entry.submitted || entry.index != index) {
+                revert IEscrowErrors.WrongSellers(orderId, index, sellers[index]);
+            }
+            link = Hashing.link(link, sellers[index], entry.commitment);
+            _attest(entry, orderId, sellers[index], values[index]);
+            if (values[index] < Settlement.T) ++unrevealed;
             if (values[index] == Settlement.UNAVAILABLE) revealFrom = block.timestamp + order.challengeWindow;
         }
+        if (link != submissions) revert IEscrowErrors.WrongSubmissions(orderId, submissions, link);
+        order.unrevealedCount = unrevealed;
         order.revealFrom = uint40(revealFrom);
-        emit IInfluenceEscrow.Attested(orderId, submissionsHash, values, tags, tagSecret);
+        emit IEscrowEvents.Attested(orderId, submissions, sellers, values);
     }
 
-    /// @notice Stores a value below T, INVALID or UNAVAILABLE, and a tag below T.
-    function set(Orders.Seat storage seat, uint64 value, uint64 tag) internal {
-        seat.padded = int40(int64(value));
-        seat.tag = uint40(tag);
-    }
-
-    /// @notice Reverts unless the tag is the one that an attested number and the pads need; without tags none is.
-    function checkTag(
+    /// @notice Stores the value of a published reply; `answering` says that no more can be published.
+    function answer(
         Orders.Order storage order,
-        Orders.Seat storage seat,
+        Orders.Entry storage entry,
         bytes32 orderId,
-        uint64 attested,
-        uint64 pad,
-        uint64 tagPad
-    ) internal view {
-        uint64 key = order.tagKey;
-        if (key == 0 || attested >= Settlement.T) return;
-        uint64 needed = Settlement.tagOf(attested, pad, tagPad, key);
-        if (seat.tag != needed) revert IInfluenceEscrow.WrongTag(orderId, seat.seller, seat.tag, needed);
+        address seller,
+        uint64 value,
+        bool answering
+    ) internal {
+        if (entry.publication != Orders.Publication.Published || entry.attested() != Settlement.UNAVAILABLE) {
+            revert IEscrowErrors.NothingToAnswer(orderId, seller);
+        }
+        if (value >= Settlement.T && value != Settlement.INVALID) {
+            revert IEscrowErrors.ValueOutOfRange(orderId, seller, value);
+        }
+        entry.setAttested(value);
+        if (value < Settlement.T) {
+            entry.publication = Orders.Publication.Answered;
+            ++order.publishFeeCount;
+            ++order.unrevealedCount;
+        }
+        // The last answer of Answering ends it.
+        if (--order.unansweredCount == 0 && answering) order.revealFrom = uint40(block.timestamp);
+        emit IEscrowEvents.ReplyAnswered(orderId, seller, value);
     }
 
-    /// @notice Sets value and weight of a revealed submission from the padded value that counts.
-    function weigh(Orders.Order storage order, Orders.Submission storage submission, uint64 padded)
-        internal
-        returns (int64 value, uint256 weight)
-    {
-        value = Settlement.openedValue(padded, submission.pad);
-        weight = Settlement.weight(
-            value, submission.records, order.valueFloor, order.valueCap, order.recordsCap, order.minRecords
-        );
-        order.totalWeight = order.totalWeight - submission.weight + uint80(weight);
-        submission.value = value;
-        submission.weight = uint72(weight);
+    /// @notice Opens a pad. `revealing` says that Revealing waits for it; else a proof has put the entry right.
+    function reveal(
+        Orders.Order storage order,
+        Orders.Entry storage entry,
+        bytes32 orderId,
+        address seller,
+        IEscrowTypes.Opening calldata opening,
+        bool revealing
+    ) internal {
+        uint64 attested = entry.attested();
+        if (attested >= Settlement.T) revert IEscrowErrors.NothingToReveal(orderId, seller, attested);
+        if (opening.pad >= Settlement.T || opening.factor >= Settlement.T || opening.factor == 0) {
+            revert IEscrowErrors.PadOutOfRange(orderId, seller, opening.pad, opening.factor);
+        }
+        entry.revealed = true;
+        entry.records = opening.records;
+        entry.pad = uint40(opening.pad);
+        entry.factor = uint40(opening.factor);
+        if (opening.records >= order.minRecords) ++order.feeCount;
+        order.payouts += order.payoutOf(entry);
+        if (revealing) {
+            --order.unrevealedCount;
+            order.revealedAt = uint40(block.timestamp);
+        }
+        (int64 value, uint256 weight) = order.valued(entry);
+        emit IEscrowEvents.Revealed(orderId, seller, opening, value, weight);
     }
 
-    function _attest(Orders.Seat storage seat, bytes32 orderId, uint256 index, uint64 value, uint64 tag) private {
+    function _attest(Orders.Entry storage entry, bytes32 orderId, address seller, uint64 value) private {
         if (value >= Settlement.T && value < Settlement.UNAVAILABLE) {
-            revert IInfluenceEscrow.ValueOutOfRange(orderId, index, value);
+            revert IEscrowErrors.ValueOutOfRange(orderId, seller, value);
         }
-        if (tag >= Settlement.T) revert IInfluenceEscrow.TagOutOfRange(orderId, index, tag);
-        if (seat.rejected && value != Settlement.INVALID) {
-            revert IInfluenceEscrow.RejectedNeedsInvalid(orderId, index, value);
+        if (entry.rejected && value != Settlement.INVALID) {
+            revert IEscrowErrors.RejectedNeedsInvalid(orderId, seller, value);
         }
-        seat.set(value, tag);
-    }
-
-    /// @dev Whether the order has tags; if so, `tagSecret` is the secret it commits to, and its key is stored.
-    function _openTagKey(Orders.Order storage order, bytes32 orderId, bytes32 tagSecret) private returns (bool) {
-        bytes32 given = tagSecret == 0 ? bytes32(0) : keccak256(abi.encode(tagSecret));
-        bytes32 stored = order.tagKeyHash;
-        if (given != stored) revert IInfluenceEscrow.WrongTagSecret(orderId, given, stored);
-        if (stored == 0) return false;
-        order.tagKey = uint40(Settlement.tagKey(tagSecret));
-        return true;
+        entry.setAttested(value);
     }
 }

@@ -1,21 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {IInfluenceEscrow} from "../interfaces/IInfluenceEscrow.sol";
+import {IEscrowTypes} from "../interfaces/IEscrowTypes.sol";
+import {Hashing} from "./Hashing.sol";
 import {Settlement} from "./Settlement.sol";
 import {Timeline} from "./Timeline.sol";
 
-/// @title What the escrow stores of an order, and what follows from it
-/// @notice Reads only; the steps that write are in the contract.
+/// @title What the escrow stores of an order and its sellers, and what follows from it
+/// @notice Reads only; the steps that write are in the contracts.
 library Orders {
     using Timeline for Timeline.Times;
 
-    /// @dev Packed by use: `submit` touches slot 0, `reveal` slots 0 to 2, `claim` and `refund` slots 0 to 6.
+    /// @dev Packed by use: `submit` touches slots 0, 2, 3, 4 and 7, `reveal` slots 0 to 2 and 4. Amounts are below
+    /// 2^120, fees below 2^96 (TermLimits), so no sum of them overflows.
     struct Order {
         // slot 0
         address buyer;
         uint40 openedAt;
-        uint32 submitWindow;
+        uint32 submitWindow; // shortened by `cancel`
         uint8 maxSellers;
         uint8 submissionCount;
         bool hasAllowList;
@@ -23,96 +25,139 @@ library Orders {
         uint32 attestWindow;
         uint32 revealWindow;
         uint32 challengeWindow;
-        uint32 claimWindow;
         uint40 revealFrom; // earliest; 0 before the attestation
+        uint40 revealedAt; // last reveal in Revealing
+        uint40 disputedAt;
+        Timeline.Dispute dispute;
         uint8 rejectedCount;
         uint8 unansweredCount;
-        uint8 parameterSet;
-        bool forfeited;
-        Timeline.Dispute dispute;
-        uint40 disputedAt;
+        uint8 unrevealedCount;
+        bool reclaimed;
         // slot 2
         uint40 valueFloor;
         uint40 valueCap;
         uint32 recordsCap;
         uint32 minRecords;
-        uint80 totalWeight; // at most 128 * 2^34 * 2^32
-        uint8 revealCount;
-        uint8 feesOwed;
-        uint8 differences;
-        uint8 rewardsPaid;
-        // slot 3
-        address token;
-        uint48 openedBlock;
-        uint40 tagKey; // 0 before the attestation, and without tags
-        // slots 4 to 6
+        uint32 deliveryWindow;
+        uint32 contestWindow;
+        uint8 feeCount;
+        uint8 publishFeeCount;
+        uint8 falseCount;
+        uint16 declineShare;
+        // slots 3 to 5
         uint128 budget;
+        uint128 reserved;
+        uint128 rate;
+        uint128 payouts;
         uint128 bond;
-        uint128 answerFee;
-        uint128 challengeBond;
         uint128 held;
-        uint128 payoutsLeft;
-        // slots 7 to 11
-        address forfeitTo;
-        bytes32 keyCommitment;
+        // slot 6
+        uint96 answerFee;
+        uint96 publishFee;
+        uint32 rulingWindow;
+        uint16 contestShare;
+        // slots 7 and 8
+        address arbiter;
+        uint96 arbiterFee;
+        address token;
+        uint96 challengeBond;
+        // slots 9 and 10
+        bytes32 keyCommitment; // keyHash once the key is shown
         bytes32 sellersRoot;
-        bytes32 submissionsHash;
-        bytes32 tagKeyHash;
-        // slots 12 and 13
+        // slot 11
         address challenger;
-        uint64 drawBlock;
-        uint16 index;
-        bool indexDrawn;
-        bool bondReturned;
-        bytes32 keyHash; // 0 before the key is revealed
+        uint48 drawBlock;
+        uint16[3] indices;
     }
 
-    /// @dev What the attestation writes, by index, one slot; a second one for entries that the contract has decrypted.
-    struct Seat {
-        address seller;
-        int40 padded; // -1 is INVALID, -2 UNAVAILABLE
-        uint40 tag;
-        bool rejected;
-        bool published;
+    /// @notice What became of a reply that the buyer called UNAVAILABLE.
+    enum Publication {
+        None,
+        Published,
+        Answered // with a number
+    }
+
+    /// @dev One seller's entry, two slots. Value, weight and payout follow from it.
+    struct Entry {
+        bytes32 commitment;
         // slot 1
-        address prover;
-        bool proven;
-        bool rewarded;
-    }
-
-    /// @dev What the seller writes, by seller. The last fields share one slot.
-    struct Submission {
-        bytes32 replyHash;
-        bytes32 padHash;
-        bytes32 dataRoot;
         uint8 index;
         bool submitted;
+        bool rejected;
+        Publication publication;
+        bool proven;
+        bool reopened; // by a proof that changed what counts
+        bool falsified;
         bool revealed;
-        bool claimed;
-        uint32 records;
-        int64 value;
-        uint72 weight; // at most 2^34 * 2^32
+        bool settled;
+        int40 padded; // -1 is INVALID, -2 UNAVAILABLE
         uint40 pad;
+        uint40 factor;
+        uint32 recordsAtMost;
+        uint32 records;
     }
 
-    /// @dev Nobody holds its key; ERC-20 tokens refuse the zero address.
-    address internal constant BURN_ADDRESS = 0x000000000000000000000000000000000000dEaD;
+    /// @dev The delivery of one seller's records.
+    struct Delivery {
+        bytes32 file; // hash of an IEscrowTypes.File
+        // slot 1
+        address poster;
+        uint40 since; // when this state began
+        IEscrowTypes.DeliveryState state;
+        bool contested;
+        // slot 2
+        uint72 ruledWeight;
+        IEscrowTypes.Outcome outcome;
+    }
+
+    /// @notice Stores a new order, whose terms are checked and which holds its deposit.
+    function store(Order storage order, IEscrowTypes.Terms calldata terms, uint128 deposit) internal {
+        order.buyer = terms.buyer;
+        order.openedAt = uint40(block.timestamp);
+        order.submitWindow = terms.submitWindow;
+        order.maxSellers = uint8(terms.maxSellers);
+        order.hasAllowList = terms.sellersRoot != 0;
+        order.attestWindow = terms.attestWindow;
+        order.revealWindow = terms.revealWindow;
+        order.challengeWindow = terms.challengeWindow;
+        order.valueFloor = uint40(terms.valueFloor); // below valueCap, at most 2^34
+        order.valueCap = uint40(terms.valueCap);
+        order.recordsCap = terms.recordsCap;
+        order.minRecords = terms.minRecords;
+        order.deliveryWindow = terms.deliveryWindow;
+        order.contestWindow = terms.contestWindow;
+        order.declineShare = terms.declineShare;
+        order.budget = terms.budget;
+        order.rate = terms.rate;
+        order.bond = terms.bond;
+        order.held = deposit;
+        order.answerFee = uint96(terms.answerFee);
+        order.publishFee = uint96(terms.publishFee);
+        order.rulingWindow = terms.rulingWindow;
+        order.contestShare = terms.contestShare;
+        order.arbiter = terms.arbiter;
+        order.arbiterFee = uint96(terms.arbiterFee);
+        order.token = terms.token;
+        order.challengeBond = uint96(terms.challengeBond);
+        order.keyCommitment = Hashing.key(terms.keyHash, terms.zeroBlockHash);
+        if (terms.sellersRoot != 0) order.sellersRoot = terms.sellersRoot;
+    }
 
     /// @notice Padded value that counts: below T, INVALID or UNAVAILABLE.
-    function attested(Seat storage seat) internal view returns (uint64) {
-        return uint64(int64(seat.padded));
+    function attested(Entry storage entry) internal view returns (uint64) {
+        return uint64(int64(entry.padded));
     }
 
-    /// @notice Whether a seller has submitted and is not rejected.
-    function isLive(Order storage order) internal view returns (bool) {
-        return order.submissionCount > order.rejectedCount;
+    /// @notice Stores a value below T, INVALID or UNAVAILABLE.
+    function setAttested(Entry storage entry, uint64 value) internal {
+        entry.padded = int40(int64(value));
     }
 
     /// @notice Phase at this block's time.
-    function phase(Order storage order) internal view returns (IInfluenceEscrow.Phase) {
+    function phase(Order storage order) internal view returns (IEscrowTypes.Phase) {
         // Decided from one slot, for `submit`.
         if (Timeline.isSubmitting(order.openedAt, order.submitWindow, block.timestamp)) {
-            return IInfluenceEscrow.Phase.Submitting;
+            return IEscrowTypes.Phase.Submitting;
         }
         return times(order).phase(block.timestamp);
     }
@@ -124,172 +169,58 @@ library Orders {
             attest: order.attestWindow,
             reveal: order.revealWindow,
             challenge: order.challengeWindow,
-            claim: order.claimWindow
+            delivery: order.deliveryWindow
         });
         Timeline.Facts memory facts = Timeline.Facts({
             openedAt: order.openedAt,
-            live: isLive(order),
+            live: order.submissionCount > order.rejectedCount,
             revealFrom: order.revealFrom,
             unanswered: order.unansweredCount != 0,
+            unrevealed: order.unrevealedCount != 0,
+            revealedAt: order.revealedAt,
             dispute: order.dispute,
             disputedAt: order.disputedAt
         });
         return Timeline.times(facts, windows, block.timestamp);
     }
 
-    /// @notice Whether a submission has earned the answer fee, claimed or not.
-    function earnedFee(Order storage order, Submission storage submission) internal view returns (bool) {
-        return submission.revealed && submission.records >= order.minRecords;
+    /// @notice Whether a seller has earned the answer fee by its reveal.
+    function earnedFee(Order storage order, Entry storage entry) internal view returns (bool) {
+        return entry.revealed && entry.records >= order.minRecords;
     }
 
-    /// @notice Payout and answer fee of a submission by the reveals and proofs so far, claimed or not.
-    function entitlement(Order storage order, Submission storage submission)
-        internal
-        view
-        returns (uint128 payout, uint128 fee)
-    {
-        if (!times(order).lost) payout = Settlement.payoutDown(order.budget, submission.weight, order.totalWeight);
-        fee = earnedFee(order, submission) ? order.answerFee : 0;
+    /// @notice Value and weight of an entry; 0 before its reveal.
+    function valued(Order storage order, Entry storage entry) internal view returns (int64 value, uint256 weight) {
+        if (!entry.revealed) return (value, weight);
+        value = Settlement.unpaddedValue(attested(entry), entry.pad, entry.factor);
+        weight = Settlement.weight(
+            value, entry.records, order.valueFloor, order.valueCap, entry.recordsAtMost, order.minRecords
+        );
     }
 
-    /// @notice What is due to the buyer now: what the order holds less what others may still get.
-    function refundable(Order storage order) internal view returns (uint128) {
-        Timeline.Times memory clock = times(order);
-        IInfluenceEscrow.Phase now_ = clock.phase(block.timestamp);
-        // A phase is compared, which follows from the time but is no time: the deadlines are compared in Timeline.
-        // slither-disable-start timestamp,incorrect-equality
-        if (!_isCold(now_)) return 0;
-        uint128 reserved = 0;
-        if (now_ == IInfluenceEscrow.Phase.Claiming) {
-            reserved += order.feesOwed * order.answerFee;
-            if (!clock.lost && order.totalWeight != 0) reserved += order.payoutsLeft;
-        }
-        // slither-disable-end timestamp,incorrect-equality
-        if (!order.forfeited) reserved += _penalty(order, clock.lost);
-        if (!order.bondReturned) reserved += returnable(order);
-        reserved += (order.differences - order.rewardsPaid) * reward(order);
-        return order.held - reserved;
+    /// @notice What the records of an entry earn if they are delivered.
+    function payoutOf(Order storage order, Entry storage entry) internal view returns (uint128) {
+        (, uint256 weight) = valued(order, entry);
+        return weight == 0 ? 0 : Settlement.payout(weight, order.rate);
     }
 
-    /// @notice Who gets what the buyer has lost, and how much that is: by silence, from the deadline missed on, or by a
-    /// false attestation, once all proofs are in.
-    function forfeitable(Order storage order) internal view returns (address to, uint128 amount) {
-        Timeline.Times memory clock = times(order);
-        // slither-disable-next-line timestamp
-        if (order.forfeited || !(clock.lost || _isCold(clock.phase(block.timestamp)))) return (to, amount);
-        return (clock.lost ? order.forfeitTo : BURN_ADDRESS, _penalty(order, clock.lost));
+    /// @notice Most that so many records can earn; may exceed any budget.
+    function reserveOf(Order storage order, uint32 recordsAtMost) internal view returns (uint256) {
+        return Settlement.reserve(order.valueFloor, order.valueCap, recordsAtMost, order.rate);
     }
 
-    /// @notice What each proof of a false value earns, rounded down.
-    function reward(Order storage order) internal view returns (uint128) {
-        uint128 differences = order.differences;
-        return differences == 0 ? 0 : order.bond / 2 / differences;
+    /// @notice D, what a seller posts with a file.
+    function sellerBond(Order storage order, uint128 payout) internal view returns (uint128) {
+        return _atLeastFee(order, Settlement.share(payout, order.declineShare));
     }
 
-    /// @notice What is due back to a challenger that was right, returned or not.
-    function returnable(Order storage order) internal view returns (uint128) {
-        // slither-disable-next-line timestamp
-        bool right = order.differences != 0 || (order.dispute == Timeline.Dispute.Challenged && times(order).lost);
-        return right ? order.challengeBond : 0;
+    /// @notice C, what a buyer posts with a contest.
+    function buyerBond(Order storage order, uint128 payout) internal view returns (uint128) {
+        return _atLeastFee(order, Settlement.share(payout, order.contestShare));
     }
 
-    /// @dev What the buyer loses, paid away or not.
-    function _penalty(Order storage order, bool lost) private view returns (uint128) {
-        if (lost) return order.budget + order.bond;
-        uint128 differences = order.differences;
-        return differences == 0 ? 0 : order.bond - differences * reward(order);
-    }
-
-    function _isCold(IInfluenceEscrow.Phase phase_) private pure returns (bool) {
-        // slither-disable-next-line timestamp,incorrect-equality
-        return phase_ == IInfluenceEscrow.Phase.Claiming || phase_ == IInfluenceEscrow.Phase.Closed;
-    }
-
-    /// @notice The order as `orderOf` shows it.
-    function describe(Order storage order) internal view returns (IInfluenceEscrow.OrderView memory seen) {
-        Timeline.Times memory clock = times(order);
-        seen.buyer = order.buyer;
-        seen.token = order.token;
-        seen.forfeitTo = order.forfeitTo;
-        seen.budget = order.budget;
-        seen.bond = order.bond;
-        seen.answerFee = order.answerFee;
-        seen.challengeBond = order.challengeBond;
-        seen.valueFloor = order.valueFloor;
-        seen.valueCap = order.valueCap;
-        seen.recordsCap = order.recordsCap;
-        seen.minRecords = order.minRecords;
-        seen.maxSellers = order.maxSellers;
-        seen.parameterSet = order.parameterSet;
-        seen.phase = clock.phase(block.timestamp);
-        seen.attested = order.revealFrom != 0;
-        seen.lost = clock.lost;
-        seen.forfeited = order.forfeited;
-        seen.submissionCount = order.submissionCount;
-        seen.rejectedCount = order.rejectedCount;
-        seen.unansweredCount = order.unansweredCount;
-        seen.revealCount = order.revealCount;
-        seen.feesOwed = order.feesOwed;
-        seen.totalWeight = order.totalWeight;
-        seen.held = order.held;
-        seen.payoutsLeft = order.payoutsLeft;
-        seen.openedBlock = order.openedBlock;
-        seen.tagKey = order.tagKey;
-        seen.openedAt = clock.openedAt;
-        seen.submitUntil = clock.submitUntil;
-        seen.attestUntil = clock.attestUntil;
-        seen.publishUntil = clock.publishUntil;
-        seen.answerUntil = clock.answerUntil;
-        seen.revealFrom = clock.revealFrom;
-        seen.revealUntil = clock.revealUntil;
-        seen.challengeUntil = clock.challengeUntil;
-        seen.respondUntil = clock.respondUntil;
-        seen.proveUntil = clock.proveUntil;
-        seen.claimFrom = clock.claimFrom;
-        seen.claimUntil = clock.claimUntil;
-        seen.keyCommitment = order.keyCommitment;
-        seen.sellersRoot = order.sellersRoot;
-        seen.tagKeyHash = order.tagKeyHash;
-        seen.submissionsHash = order.submissionsHash;
-    }
-
-    /// @notice The dispute as `disputeOf` shows it.
-    function describeDispute(Order storage order) internal view returns (IInfluenceEscrow.DisputeView memory seen) {
-        seen.challenger = order.challenger;
-        seen.bondReturned = order.bondReturned;
-        seen.keyRevealed = order.dispute == Timeline.Dispute.KeyRevealed;
-        seen.indexDrawn = order.indexDrawn;
-        seen.index = order.index;
-        seen.drawBlock = order.drawBlock;
-        seen.differences = order.differences;
-        seen.rewardsPaid = order.rewardsPaid;
-        seen.reward = reward(order);
-    }
-
-    /// @notice The submission as `submissionOf` shows it.
-    function describe(Submission storage submission, Seat storage seat)
-        internal
-        view
-        returns (IInfluenceEscrow.SubmissionView memory seen)
-    {
-        if (!submission.submitted) return seen;
-        seen.submitted = true;
-        seen.rejected = seat.rejected;
-        seen.revealed = submission.revealed;
-        seen.claimed = submission.claimed;
-        seen.published = seat.published;
-        seen.proven = seat.proven;
-        seen.index = submission.index;
-        seen.attested = attested(seat);
-        seen.tag = seat.tag;
-        seen.records = submission.records;
-        seen.pad = submission.pad;
-        seen.value = submission.value;
-        seen.weight = submission.weight;
-        seen.prover = seat.prover;
-        seen.rewarded = seat.rewarded;
-        seen.replyHash = submission.replyHash;
-        seen.padHash = submission.padHash;
-        seen.dataRoot = submission.dataRoot;
+    function _atLeastFee(Order storage order, uint128 share) private view returns (uint128) {
+        uint128 fee = order.arbiterFee;
+        return share < fee ? fee : share;
     }
 }

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {IInfluenceEscrow} from "../interfaces/IInfluenceEscrow.sol";
+import {IEscrowTypes} from "../interfaces/IEscrowTypes.sol";
 
 /// @title Half-open windows of an order
-/// @notice The only place where times are added and compared.
+/// @notice The only place where times of an order are added and compared; those of a delivery are in Deliveries.
 library Timeline {
     /// @notice How far the dispute of an order has come.
     enum Dispute {
         None,
         Challenged,
+        Drawn,
         KeyRevealed
     }
 
@@ -25,8 +26,8 @@ library Timeline {
         uint64 challengeUntil;
         uint64 respondUntil;
         uint64 proveUntil;
-        uint64 claimFrom;
-        uint64 claimUntil;
+        uint64 finalFrom;
+        uint64 offerUntil;
         bool live;
         bool lost;
     }
@@ -37,7 +38,7 @@ library Timeline {
         uint32 attest;
         uint32 reveal;
         uint32 challenge;
-        uint32 claim;
+        uint32 delivery;
     }
 
     /// @dev What has happened to an order.
@@ -45,13 +46,17 @@ library Timeline {
     /// @param revealFrom Earliest start of Revealing that the attestation or the last answer has set; 0 if the buyer
     /// has not attested.
     /// @param unanswered Whether the buyer owes answers to published replies.
+    /// @param unrevealed Whether a number was attested whose pad was not opened in Revealing.
+    /// @param revealedAt When the last pad was opened in Revealing.
     /// @param dispute How far the dispute has come.
-    /// @param disputedAt When it came there.
+    /// @param disputedAt When the challenge came, or the key.
     struct Facts {
         uint64 openedAt;
         bool live;
         uint64 revealFrom;
         bool unanswered;
+        bool unrevealed;
+        uint64 revealedAt;
         Dispute dispute;
         uint64 disputedAt;
     }
@@ -67,22 +72,18 @@ library Timeline {
         clock.openedAt = facts.openedAt;
         clock.submitUntil = facts.openedAt + windows.submit;
         clock.attestUntil = clock.submitUntil + windows.attest;
+        if (!facts.live) return clock;
         if (facts.revealFrom == 0) {
-            if (!facts.live || now_ < clock.attestUntil) return clock;
-            clock.lost = true;
-            clock.revealFrom = clock.attestUntil;
+            clock.lost = now_ >= clock.attestUntil;
         } else if (facts.unanswered || now_ < facts.revealFrom) {
             clock.publishUntil = facts.revealFrom;
             clock.answerUntil = clock.publishUntil + windows.challenge;
-            if (now_ < clock.answerUntil) return clock;
-            clock.lost = true;
-            clock.revealFrom = clock.answerUntil;
+            clock.lost = now_ >= clock.answerUntil;
         } else {
-            clock.revealFrom = facts.revealFrom;
+            _reveal(clock, facts, windows);
+            _dispute(clock, facts, windows, now_);
+            if (clock.finalFrom != 0) clock.offerUntil = clock.finalFrom + windows.delivery;
         }
-        clock.revealUntil = clock.revealFrom + windows.reveal;
-        _settle(clock, facts, windows, now_);
-        clock.claimUntil = clock.claimFrom + windows.claim;
     }
 
     /// @notice Whether an order is in Submitting at time `now_`.
@@ -91,40 +92,42 @@ library Timeline {
     }
 
     /// @notice Phase at time `now_`, from the times fixed by then.
-    function phase(Times memory clock, uint256 now_) internal pure returns (IInfluenceEscrow.Phase) {
-        if (clock.openedAt == 0) return IInfluenceEscrow.Phase.None;
-        if (now_ < clock.submitUntil) return IInfluenceEscrow.Phase.Submitting;
-        if (!clock.live) return IInfluenceEscrow.Phase.Closed;
+    function phase(Times memory clock, uint256 now_) internal pure returns (IEscrowTypes.Phase) {
+        if (clock.openedAt == 0) return IEscrowTypes.Phase.None;
+        if (now_ < clock.submitUntil) return IEscrowTypes.Phase.Submitting;
+        if (!clock.live) return IEscrowTypes.Phase.Closed;
+        if (clock.lost) return IEscrowTypes.Phase.Lost;
         if (clock.revealFrom == 0) {
-            if (clock.publishUntil == 0) return IInfluenceEscrow.Phase.Attesting;
-            if (now_ < clock.publishUntil) return IInfluenceEscrow.Phase.Publishing;
-            return IInfluenceEscrow.Phase.Answering;
+            if (clock.publishUntil == 0) return IEscrowTypes.Phase.Attesting;
+            return now_ < clock.publishUntil ? IEscrowTypes.Phase.Publishing : IEscrowTypes.Phase.Answering;
         }
-        if (now_ < clock.revealUntil) return IInfluenceEscrow.Phase.Revealing;
-        if (now_ < clock.respondUntil) return IInfluenceEscrow.Phase.Responding;
-        if (now_ < clock.proveUntil) return IInfluenceEscrow.Phase.Proving;
-        if (now_ < clock.claimFrom) return IInfluenceEscrow.Phase.Challenging;
-        if (now_ < clock.claimUntil) return IInfluenceEscrow.Phase.Claiming;
-        return IInfluenceEscrow.Phase.Closed;
+        if (now_ < clock.revealUntil) return IEscrowTypes.Phase.Revealing;
+        if (clock.respondUntil != 0) return IEscrowTypes.Phase.Responding;
+        if (now_ < clock.proveUntil) return IEscrowTypes.Phase.Proving;
+        return now_ < clock.finalFrom ? IEscrowTypes.Phase.Challenging : IEscrowTypes.Phase.Delivering;
     }
 
-    /// @dev Everything between Revealing and Claiming.
-    function _settle(Times memory clock, Facts memory facts, Windows memory windows, uint256 now_) private pure {
-        if (clock.lost) {
-            // There is no attestation left to challenge.
-            clock.claimFrom = clock.revealUntil;
-            return;
+    /// @dev Revealing ends with the last pad that can be opened, at once if there is none.
+    function _reveal(Times memory clock, Facts memory facts, Windows memory windows) private pure {
+        clock.revealFrom = facts.revealFrom;
+        if (facts.unrevealed) {
+            clock.revealUntil = facts.revealFrom + windows.reveal;
+        } else {
+            clock.revealUntil = facts.revealedAt > facts.revealFrom ? facts.revealedAt : facts.revealFrom;
         }
         clock.challengeUntil = clock.revealUntil + windows.challenge;
+    }
+
+    /// @dev Everything between Revealing and Delivering.
+    function _dispute(Times memory clock, Facts memory facts, Windows memory windows, uint256 now_) private pure {
         if (facts.dispute == Dispute.None) {
-            clock.claimFrom = clock.challengeUntil;
-        } else if (facts.dispute == Dispute.Challenged) {
-            clock.respondUntil = facts.disputedAt + windows.challenge;
-            clock.claimFrom = clock.respondUntil;
-            clock.lost = now_ >= clock.respondUntil;
-        } else {
+            clock.finalFrom = clock.challengeUntil;
+        } else if (facts.dispute == Dispute.KeyRevealed) {
             clock.proveUntil = facts.disputedAt + windows.challenge;
-            clock.claimFrom = clock.proveUntil;
+            clock.finalFrom = clock.proveUntil;
+        } else {
+            clock.respondUntil = facts.disputedAt + windows.challenge;
+            clock.lost = now_ >= clock.respondUntil;
         }
     }
 }

@@ -27,7 +27,7 @@ from tip_exchange.errors import StateError, TipError
 SOLC_VERSION = "0.8.37"
 
 SETTINGS: dict[str, Any] = {
-    "evmVersion": "cancun",
+    "evmVersion": "shanghai",
     "viaIR": True,
     "optimizer": {"enabled": True, "runs": 200},
     # Without the hash of the sources' metadata every tool gives the same bytes.
@@ -35,6 +35,8 @@ SETTINGS: dict[str, Any] = {
 }
 
 ESCROW = "contracts/InfluenceEscrow.sol"
+COURT = "contracts/InfluenceCourt.sol"
+INTERFACE = "contracts/interfaces/IInfluenceEscrow.sol"
 ARTIFACT = Path(__file__).parent / "abi" / "InfluenceEscrow.json"
 REPOSITORY = Path(__file__).parents[2]
 
@@ -151,8 +153,16 @@ def compile_contracts(roots: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 
 def fresh_artifact() -> str:
-    """Text of the escrow's artifact file as it must be for the sources at hand."""
-    return json.dumps(compile_contracts([ESCROW])["InfluenceEscrow"], indent=1) + "\n"
+    """Text of the escrow's artifact file as it must be for the sources at hand.
+
+    The escrow runs its court's code behind its fallback, so its ABI is that of the interface, and the court's runtime
+    code stands beside its own as ``courtDeployedBytecode``.
+    """
+    compiled = compile_contracts([ESCROW, COURT, INTERFACE])
+    escrow, court = compiled["InfluenceEscrow"], compiled["InfluenceCourt"]
+    interface = compiled["IInfluenceEscrow"]["abi"]
+    artifact = {**escrow, "abi": interface, "courtDeployedBytecode": court["deployedBytecode"]}
+    return json.dumps(artifact, indent=1) + "\n"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
