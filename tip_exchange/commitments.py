@@ -7,7 +7,9 @@ number of leaves, and separates leaves, nodes and roots by a first byte, so no p
     node   keccak(0x01 ‖ left ‖ right)              a last node without a sibling moves up as it is
     root   keccak(0x02 ‖ leaves as uint64 ‖ top)
 
-The allow-list of sellers is the exception: it follows OpenZeppelin's StandardMerkleTree, which wallets and tools know.
+The data root of a seller's records (``tip_exchange.delivery.tree``) has the same leaves and nodes, and the seller in
+its root. The allow-list of sellers is the exception: it follows OpenZeppelin's StandardMerkleTree, which wallets and
+tools know.
 """
 
 from __future__ import annotations
@@ -23,11 +25,12 @@ from eth_abi.abi import encode
 from eth_hash.auto import keccak as _keccak
 
 from tip_exchange.errors import IntegrityError
-from tip_exchange.types import Terms
+from tip_exchange.types import Commitments, File, Opening, Terms
 
 TERMS_TYPE = (
-    "(address,address,address,uint128,uint128,uint128,uint128,uint128,uint64,uint64,uint32,uint32,uint32,uint32,uint32,"
-    "uint32,uint32,uint32,uint16,uint8,bytes32,bytes32,bytes32,bytes32,bytes32,bytes32,bytes32,bytes32,bytes32)"
+    "(address,address,uint128,uint128,uint128,uint128,uint128,uint128,address,bytes32,uint128,uint16,uint16,uint128,"
+    "uint64,uint64,uint32,uint32,uint32,uint32,uint32,uint32,uint32,uint32,uint32,uint16,uint8,bytes32,bytes32,bytes32,"
+    "bytes32,bytes32,bytes32,bytes32,bytes32,uint64)"
 )
 """Solidity type of ``Terms``, for ABI encoding."""
 
@@ -78,39 +81,30 @@ def projection_seed(model_hash: bytes) -> bytes:
     return keccak(b"tip_exchange projection seed 1" + model_hash)
 
 
-def submissions_hash(previous: bytes, seller: str, reply_hash: bytes, pad_hash: bytes, data_root: bytes) -> bytes:
-    """The next link of the chain of submissions an attestation commits to; the first ``previous`` is the order id."""
-    types = ["bytes32", "address", "bytes32", "bytes32", "bytes32"]
-    return keccak(encode(types, [previous, seller, reply_hash, pad_hash, data_root]))
+def commitments_hash(commitments: Commitments) -> bytes:
+    """``keccak256(abi.encode(replyHash, padHash, dataRoot))``: what the contract stores of a submission's hashes."""
+    return keccak(encode(["bytes32"] * 3, astuple(commitments)))
 
 
-def pad_commitment(order: bytes, seller: str, pad: int, records: int, salt: bytes, *, tag_pad: int = 0) -> bytes:
-    """What a seller commits to at submit and opens at reveal; ``tag_pad`` is 0 in an order without tags."""
-    return records_commitment(order, seller, records, sealed_pads(pad, tag_pad, salt))
+def file_commitment(file: File) -> bytes:
+    """``keccak256(abi.encode(dataTop, cipherTop, deliveryKeyHash, fileHash))``: all that is stored of an offer."""
+    return keccak(encode(["bytes32"] * 4, astuple(file)))
 
 
-def sealed_pads(pad: int, tag_pad: int, salt: bytes) -> bytes:
-    """Both pads under their salt: shown to the buyer they tell nothing, and prove the number of records beside them."""
-    return keccak(encode(["uint64", "uint64", "bytes32"], [pad, tag_pad, salt]))
+def submissions_link(previous: bytes, seller: str, commitments: Commitments) -> bytes:
+    """The next link of the chain of submissions an attestation is over; the first ``previous`` is the order id."""
+    return keccak(encode(["bytes32", "address", "bytes32"], [previous, seller, commitments_hash(commitments)]))
 
 
-def records_commitment(order: bytes, seller: str, records: int, pads: bytes) -> bytes:
-    """The :func:`pad_commitment` of a seller of so many records with these :func:`sealed_pads`."""
-    return keccak(encode(["bytes32", "address", "uint32", "bytes32"], [order, seller, records, pads]))
+def pad_commitment(order_id: bytes, seller: str, opening: Opening) -> bytes:
+    """What a seller commits to at submit and opens at reveal; bound to its order and to itself, so no copy opens."""
+    types = ["bytes32", "address", "uint64", "uint64", "uint32", "bytes32"]
+    return keccak(encode(types, [order_id, seller, opening.pad, opening.factor, opening.records, opening.salt]))
 
 
-def tag_key_commitment(tag_secret: bytes) -> bytes:
-    """``Terms.tagKeyHash`` of 32 secret bytes, not all zero."""
-    return keccak(tag_secret)
-
-
-def scores_salt(scores_hash: bytes, nonce: bytes) -> bytes:
-    """The salt of a pad commitment that commits to sealed record scores as well.
-
-    ``scores_hash`` is the SHA-256 of the sealed file, ``nonce`` 32 secret bytes that keep the salt as unpredictable as
-    one drawn at random. Whoever opened the pad can show later which scores it had at submit.
-    """
-    return keccak(b"tip_exchange record scores 1" + scores_hash + nonce)
+def key_commitment(key_hash: bytes, zero_block_hash: bytes) -> bytes:
+    """What the contract stores of an order's key until the key is shown."""
+    return keccak(encode(["bytes32"] * 2, [key_hash, zero_block_hash]))
 
 
 def reply_commitment(reply: bytes) -> bytes:
@@ -121,7 +115,7 @@ def reply_commitment(reply: bytes) -> bytes:
 def zero_block_commitment(a_cells: bytes, b_cells: bytes) -> bytes:
     """``keccak(keccak(a) ‖ Merkle root of b)`` of the zero block modulo the 56-bit prime, in 7-byte cells.
 
-    The tree lets a dispute show the contract the one cell of b at the drawn index (DESIGN §5).
+    The tree lets a dispute show the contract the few cells of b at the drawn indices.
     """
     cells = [b_cells[i : i + REPLY_CELL_BYTES] for i in range(0, len(b_cells), REPLY_CELL_BYTES)]
     return keccak(keccak(a_cells) + merkle_root(cells))
@@ -135,11 +129,6 @@ def leaf_salt(salt: bytes, index: int) -> bytes:
 def record_leaf(salt: bytes, index: int, record: bytes) -> bytes:
     """Leaf data of one record: a salt of its own, so that an opened neighbour or a guess confirms nothing."""
     return leaf_salt(salt, index) + record
-
-
-def data_root(salt: bytes, records: Iterable[bytes]) -> bytes:
-    """Merkle root over the salted records of a seller, in their order; commits to their number."""
-    return merkle_root([record_leaf(salt, index, record) for index, record in enumerate(records)])
 
 
 def merkle_leaf(index: int, data: bytes) -> bytes:
@@ -173,34 +162,16 @@ def merkle_root(leaves: Sequence[bytes]) -> bytes:
 
 
 def merkle_proof(leaves: Sequence[bytes], index: int) -> list[bytes]:
-    """The siblings from leaf ``index`` up to the top; a level without a sibling adds nothing.
+    """The siblings from leaf ``index`` up to the top, 32 bytes each; a level without a sibling adds nothing.
 
     For opening one cell of the zero block to somebody who knows the root alone.
     """
-    return merkle_proofs(leaves, [index])[0]
-
-
-def merkle_proofs(leaves: Sequence[bytes], indexes: Iterable[int]) -> list[list[bytes]]:
-    """As :func:`merkle_proof`, of several leaves of one tree, such as the records of a spot check."""
-    levels = _levels(leaves)[:-1]
-    proofs = []
-    for index in indexes:
-        proof = []
-        for height, level in enumerate(levels):
-            sibling = (index >> height) ^ 1
-            if sibling < len(level):
-                proof.append(level[sibling])
-        proofs.append(proof)
-    return proofs
-
-
-def proof_length(leaves: int, index: int) -> int:
-    """Siblings in the proof of leaf ``index`` of ``leaves``."""
-    length = 0
-    while leaves > 1:
-        length += index ^ 1 < leaves
-        index, leaves = index // 2, (leaves + 1) // 2
-    return length
+    proof = []
+    for height, level in enumerate(_levels(leaves)[:-1]):
+        sibling = (index >> height) ^ 1
+        if sibling < len(level):
+            proof.append(level[sibling])
+    return proof
 
 
 def merkle_verify(root: bytes, leaves: int, index: int, data: bytes, proof: Sequence[bytes]) -> bool:

@@ -8,7 +8,7 @@
     │   └── ModelError        model folder: pickles, remote code, unknown architecture
     ├── StateError            a home directory lacks, or already has, what a step needs
     │   ├── FolderHeld        another process works in the same folder
-    │   ├── UncheckedSeller   a seller has not passed the check that attesting needs
+    │   ├── NotYet            a step that time alone makes possible
     │   └── LedgerLimit       an answer would tell buyers more about a record than the seller allows
     ├── WalletError           keystore missing, wrong password
     ├── CounterpartyError     somebody else's bytes break the protocol
@@ -52,8 +52,8 @@ class FolderHeld(StateError):
     """Another process works in the same folder; it helps to wait."""
 
 
-class UncheckedSeller(StateError):
-    """A seller has not passed the check without which nothing is attested of it; it helps to check again."""
+class NotYet(StateError):
+    """A step that time alone makes possible: a block is not final yet, or a window not open; it helps to wait."""
 
 
 class LedgerLimit(StateError):

@@ -1,8 +1,8 @@
 """Frozen records that pass between the parts of the package.
 
 Amounts are integers in the smallest unit of the order's token (wei for native coin). Hashes are 32 raw bytes, addresses
-EIP-55 strings. Values are integers in fixed point, scaled by the square of the parameter set's vector scale
-(DESIGN: S² = 2³⁴ for ``wide``); positive means that adding the records lowers the buyer's validation loss.
+EIP-55 strings, times Unix seconds. Values are integers in fixed point, scaled by the square of the parameter set's
+vector scale (S² = 2³⁴ for ``wide``); positive means that adding the records lowers the buyer's validation loss.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ NATIVE_COIN = "0x0000000000000000000000000000000000000000"
 """``Terms.token`` of an order that is paid in the chain's own coin."""
 
 BURN_ADDRESS = "0x000000000000000000000000000000000000dEaD"
-"""Default of ``Terms.forfeitTo``: nobody holds its key."""
+"""Where the contract sends what nobody gets: no key of it is known."""
 
 INVALID = 2**64 - 1
 """Attested in place of a padded value when a reply is not a valid wire object, or its seller was rejected."""
@@ -22,20 +22,11 @@ INVALID = 2**64 - 1
 UNAVAILABLE = 2**64 - 2
 """Attested in place of a padded value when the buyer was not given the reply's bytes."""
 
-NO_TAG_SECRET = bytes(32)
-"""``Terms.tagKeyHash``, and the tag secret of an attestation, in an order without tags."""
-
 CLIP_NORM_SCALE = 10**18
 """``Terms.clipNorm`` is the clip norm times this, rounded."""
 
 MAX_SELLERS = 128
 """Most sellers one key may serve: published values are a decryption oracle (docs/encryption.md)."""
-
-MAX_TAGGED_SELLERS = 80
-"""Likewise with tags, which tell as much again (docs/binding.md); buyers keep it, the contract only the one above."""
-
-MAX_SPOT_CHECK_ROWS = 1024
-"""Most records that a seller opens to the buyer before the attestation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +35,17 @@ class Terms:
 
     buyer: str
     token: str
-    forfeitTo: str
     budget: int
+    rate: int
     bond: int
     answerFee: int
+    publishFee: int
     challengeBond: int
+    arbiter: str
+    arbiterBoxKey: bytes
+    arbiterFee: int
+    declineShare: int
+    contestShare: int
     clipNorm: int
     valueFloor: int
     valueCap: int
@@ -58,8 +55,9 @@ class Terms:
     attestWindow: int
     revealWindow: int
     challengeWindow: int
-    claimWindow: int
-    spotCheckRows: int
+    deliveryWindow: int
+    contestWindow: int
+    rulingWindow: int
     maxSellers: int
     parameterSet: int
     modelHash: bytes
@@ -68,14 +66,9 @@ class Terms:
     keyHash: bytes
     boxKey: bytes
     projectionSeed: bytes
-    spotCheckHash: bytes
-    tagKeyHash: bytes
     sellersRoot: bytes
-
-    @property
-    def tagged(self) -> bool:
-        """Whether values carry tags (docs/binding.md)."""
-        return self.tagKeyHash != NO_TAG_SECRET
+    licenceHash: bytes
+    maxDeliveryBytes: int
 
     @property
     def deposit(self) -> int:
@@ -95,31 +88,119 @@ class Phase(IntEnum):
     CHALLENGING = 6
     RESPONDING = 7
     PROVING = 8
-    CLAIMING = 9
-    CLOSED = 10
+    DELIVERING = 9
+    LOST = 10
+    CLOSED = 11
+
+
+class DeliveryState(IntEnum):
+    """Where the delivery of one seller's records stands; the numbers are those of the Solidity enum."""
+
+    NONE = 0
+    OFFERED = 1
+    ACCEPTED = 2
+    DECLINED = 3
+    DELIVERED = 4
+    CONTESTED = 5
+    RULED = 6
+    CONVICTED = 7
+
+
+class Outcome(IntEnum):
+    """Whom a ruling gives the bonds of a contested delivery; the numbers are those of the Solidity enum."""
+
+    NEITHER = 0
+    SELLER = 1
+    BUYER = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Commitments:
+    """What a seller commits to at submit: its reply, its pad and its records, 32 bytes each."""
+
+    reply_hash: bytes
+    pad_hash: bytes
+    data_root: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What opens a pad hash: ``pad`` in [0, T), ``factor`` in [1, T), the number of records, 32 bytes of salt."""
+
+    pad: int
+    factor: int
+    records: int
+    salt: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file of encrypted records as it is offered, 32 bytes each.
+
+    Attributes:
+        data_top: top node of the tree over the records, as committed to in the data root.
+        cipher_top: top node of the tree of the same shape over the encrypted records.
+        delivery_key_hash: commitment to the key that decrypts them.
+        file_hash: SHA-256 of the sealed file.
+    """
+
+    data_top: bytes
+    cipher_top: bytes
+    delivery_key_hash: bytes
+    file_hash: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class OrderState:
     """An order as the contract stores it now.
 
-    Times are Unix seconds, 0 where the event has not happened; ``held`` is what the contract still keeps for the order.
-    ``tag_key`` is 0 without tags, and before the attestation.
+    Attributes:
+        order_id: 32 bytes.
+        terms: as opened, proved by the order id.
+        nonce: tells orders with equal terms apart.
+        phase: at the time of the block read.
+        submission_count: submissions, rejected ones included.
+        rejected_count: rejected submissions.
+        unanswered_count: published replies that the buyer has not answered.
+        unrevealed_count: entries with a number whose pad is not open yet; those that Revealing waits for.
+        fee_count: reveals that earned the answer fee.
+        publish_fee_count: published replies that earned the publish fee.
+        false_count: attested values proven false.
+        attested: whether the buyer has attested.
+        reclaimed: whether ``reclaim`` has paid.
+        reserved: sum of the reserves of all sellers that are not rejected.
+        payouts: sum of the payouts by the reveals and proofs so far.
+        held: what the contract still keeps for the order.
+        opened_at: this and all that follow are times, 0 where they are not fixed yet.
+        submit_until: end of Submitting.
+        attest_until: end of Attesting if nobody attests.
+        publish_until: end of Publishing; 0 if every reply was available.
+        answer_until: end of Answering.
+        reveal_from: start of Revealing.
+        reveal_until: end of Revealing; earlier once every number is revealed.
+        challenge_until: end of Challenging if nobody challenges.
+        respond_until: end of Responding; 0 unless the order was challenged and the key not shown.
+        prove_until: end of Proving; 0 unless the key was shown.
+        final_from: when weights are final, and files may be offered.
+        offer_until: until when files may be offered.
     """
 
     order_id: bytes
     terms: Terms
     nonce: int
     phase: Phase
-    submissions_hash: bytes
     submission_count: int
     rejected_count: int
-    reveal_count: int
-    total_weight: int
-    attested: bool
-    lost: bool
-    forfeited: bool
     unanswered_count: int
+    unrevealed_count: int
+    fee_count: int
+    publish_fee_count: int
+    false_count: int
+    attested: bool
+    reclaimed: bool
+    reserved: int
+    payouts: int
+    held: int
     opened_at: int
     submit_until: int
     attest_until: int
@@ -130,39 +211,74 @@ class OrderState:
     challenge_until: int
     respond_until: int
     prove_until: int
-    claim_from: int
-    claim_until: int
-    opened_block: int
-    held: int
-    tag_key: int
+    final_from: int
+    offer_until: int
+
+    @property
+    def lost(self) -> bool:
+        """Whether the buyer has missed a deadline that cost it bond and reserves."""
+        return self.phase is Phase.LOST
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """One seller's entry in an order. ``value`` and ``weight`` are 0 until the seller has revealed.
+    """One seller's entry in an order.
 
-    ``attested`` is the padded value that counts: attested, then answered, then decrypted by the contract; None before
-    the attestation. ``tag`` is what was attested, or answered, with it; 0 in an order without tags. ``prover`` is who
-    proved it false, None if nobody did.
+    Attributes:
+        seller: address.
+        index: place in the order of submission, from 0.
+        commitments: as submitted; the contract stores their hash alone.
+        rejected: whether the buyer turned it away.
+        published: whether its reply was put on the chain because the buyer did not have it.
+        proven: whether the contract has decrypted its reply.
+        falsified: whether that proved the attested value false.
+        revealed: whether its pad is open.
+        settled: whether ``settle`` has paid.
+        attested: padded value that counts: attested, then answered, then decrypted by the contract; None before the
+            attestation.
+        records_at_most: most of its records that are paid.
+        records: revealed number of records; this and all that follow but ``reserve`` are 0 before the reveal.
+        pad: revealed pad.
+        factor: revealed factor.
+        value: unpadded value.
+        weight: what the payout is proportional to.
+        payout: what its records earn if they are delivered.
+        reserve: most that its payout can be.
     """
 
     seller: str
     index: int
-    reply_hash: bytes
-    pad_hash: bytes
-    data_root: bytes
+    commitments: Commitments
     rejected: bool
-    revealed: bool
-    claimed: bool
-    attested: int | None
-    tag: int
-    records: int
-    value: int
-    weight: int
     published: bool
     proven: bool
-    prover: str | None
-    rewarded: bool
+    falsified: bool
+    revealed: bool
+    settled: bool
+    attested: int | None
+    records_at_most: int
+    records: int
+    pad: int
+    factor: int
+    value: int
+    weight: int
+    payout: int
+    reserve: int
+
+    @property
+    def reply_hash(self) -> bytes:
+        """Commitment to the reply, 32 bytes."""
+        return self.commitments.reply_hash
+
+    @property
+    def pad_hash(self) -> bytes:
+        """Commitment to pad, factor and number of records, 32 bytes."""
+        return self.commitments.pad_hash
+
+    @property
+    def data_root(self) -> bytes:
+        """Commitment to the records, 32 bytes."""
+        return self.commitments.data_root
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,21 +286,38 @@ class Dispute:
     """The one dispute of an order.
 
     Attributes:
-        challenger: None if the order was not challenged; everything else is then 0 or False.
-        bond_returned: whether the challenger has got its bond back.
+        challenger: None if the order was not challenged; everything else is then 0, False or None.
         key_revealed: whether the order's key is public, and fits.
-        index: coefficient of the zero block at which the key has to fit; None before it is drawn.
-        draw_block: block whose hash draws the index, from the next block on.
-        differences: attested values proven false.
-        rewards_paid: rewards paid to provers.
-        reward: what each of them is entitled to by the differences so far, in the token's smallest unit.
+        indices: coefficients of the zero block at which the key has to fit; None before they are drawn.
+        draw_block: block whose hash draws the indices, from the next block on.
     """
 
     challenger: str | None
-    bond_returned: bool
     key_revealed: bool
-    index: int | None
+    indices: tuple[int, int, int] | None
     draw_block: int
-    differences: int
-    rewards_paid: int
-    reward: int
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """The delivery of one seller's records, as the contract has it at the time of the block read.
+
+    Attributes:
+        state: silence about an offer makes it ACCEPTED when its window is over.
+        until: when this state ends by time; 0 for one that does not.
+        poster: who posted the seller's bond; None if no file was offered.
+        seller_bond: D, that bond.
+        buyer_bond: C, the buyer's bond of a contest.
+        ruled_weight: weight by the ruling.
+        outcome: of the ruling.
+        file_commitment: hash of the offered :class:`File`, 32 bytes; zeros if none was offered.
+    """
+
+    state: DeliveryState
+    until: int
+    poster: str | None
+    seller_bond: int
+    buyer_bond: int
+    ruled_weight: int
+    outcome: Outcome
+    file_commitment: bytes

@@ -16,15 +16,13 @@ from web3 import Web3
 from tip_exchange.chain.rpc import node_errors
 from tip_exchange.errors import StateError
 
-DOMAIN_NAME = "tip_exchange InfluenceEscrow"
-DOMAIN_VERSION = "1"
-
-_DOMAIN_TYPE = b"EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
-
 
 @cache
 def load_artifact() -> dict[str, Any]:
-    """The shipped artifact: contractName, abi, bytecode, deployedBytecode, immutableReferences, compiler, settings.
+    """The shipped artifact of the escrow.
+
+    Its keys: contractName, abi, bytecode, deployedBytecode, immutableReferences, courtDeployedBytecode (of the contract
+    that the escrow's constructor creates), compiler, settings.
 
     Raises:
         StateError: the installation lacks it.
@@ -37,82 +35,83 @@ def load_artifact() -> dict[str, Any]:
     return artifact
 
 
-def _short_string(text: str) -> bytes:
-    # OpenZeppelin's ShortString: up to 31 bytes, left-aligned, the length in the last byte.
-    raw = text.encode()
-    return raw.ljust(31, b"\0") + bytes([len(raw)])
+def court_address(escrow: str) -> str:
+    """Where the court of an escrow is: the first contract that the escrow created, in its constructor."""
+    # RLP of [address, 1]: nonces of contracts begin at 1 (EIP-161).
+    created = keccak(b"\xd6\x94" + bytes.fromhex(escrow.removeprefix("0x")) + b"\x01")
+    return str(to_checksum_address(created[12:]))
 
 
-def domain_immutables(chain_id: int, address: str) -> dict[str, bytes]:
-    """What OpenZeppelin's EIP712 constructor fixes in the code, in the order of declaration, 32 bytes each."""
-    name, version = keccak(text=DOMAIN_NAME), keccak(text=DOMAIN_VERSION)
-    domain = encode(
-        ["bytes32", "bytes32", "bytes32", "uint256", "address"],
-        [keccak(_DOMAIN_TYPE), name, version, chain_id, address],
-    )
-    return {
-        "domain separator": keccak(domain),
-        "chain id": encode(["uint256"], [chain_id]),
-        "own address": encode(["address"], [address]),
-        "name hash": name,
-        "version hash": version,
-        "name": _short_string(DOMAIN_NAME),
-        "version": _short_string(DOMAIN_VERSION),
-    }
-
-
-def expected_runtime_code(chain_id: int, address: str, artifact: Mapping[str, Any] | None = None) -> bytes:
-    """Code that a faithful deployment at ``address`` has: the artifact's, with every immutable filled in.
+def expected_runtime_code(address: str, artifact: Mapping[str, Any] | None = None) -> bytes:
+    """Code that a faithful escrow at ``address`` has: the artifact's, with the address of its court filled in.
 
     Raises:
-        StateError: the artifact has other immutables than EIP712's.
+        StateError: the artifact has other immutables than that one.
     """
     artifact = load_artifact() if artifact is None else artifact
     code = bytearray.fromhex(artifact["deployedBytecode"].removeprefix("0x"))
-    references = artifact["immutableReferences"]
-    values = domain_immutables(chain_id, to_checksum_address(address))
-    if len(references) != len(values):
-        raise StateError(
-            f"the artifact has {len(references)} immutables, {len(values)} are known; update domain_immutables"
-        )
-    # solc numbers declarations in the order of the source, so sorted ids are in the order of declaration.
-    for identifier, value in zip(sorted(references, key=int), values.values(), strict=True):
-        for place in references[identifier]:
-            code[place["start"] : place["start"] + place["length"]] = value
+    references = list(artifact["immutableReferences"].values())
+    if len(references) != 1:
+        raise StateError(f"the artifact has {len(references)} immutables, not the court alone; install it again")
+    court = encode(["address"], [court_address(address)])
+    for place in references[0]:
+        code[place["start"] : place["start"] + place["length"]] = court
     return bytes(code)
 
 
+def expected_court_code(artifact: Mapping[str, Any] | None = None) -> bytes:
+    """Code that a faithful court has; it has no immutables.
+
+    Raises:
+        StateError: the artifact lacks it.
+    """
+    artifact = load_artifact() if artifact is None else artifact
+    try:
+        return bytes.fromhex(artifact["courtDeployedBytecode"].removeprefix("0x"))
+    except KeyError as error:
+        raise StateError("the artifact lacks the code of the escrow's court; install the package again") from error
+
+
 def runtime_code_matches(w3: Web3, address: str, artifact: Mapping[str, Any] | None = None) -> tuple[bool, str]:
-    """Whether the code at ``address`` is the artifact's, byte for byte, immutables included.
+    """Whether an escrow and its court have the artifact's code, byte for byte.
 
     Args:
         w3: connection to the chain.
-        address: deployed contract.
+        address: of the escrow.
         artifact: the shipped one if None.
 
     Returns:
         The verdict, and a sentence that names the first byte that differs.
     """
     with node_errors(f"reading the code at {address}"):
-        actual = bytes(w3.eth.get_code(to_checksum_address(address)))
-        chain_id = int(w3.eth.chain_id)
-    return code_matches(actual, chain_id, address, artifact)
+        code = bytes(w3.eth.get_code(to_checksum_address(address)))
+        court = bytes(w3.eth.get_code(to_checksum_address(court_address(address))))
+        return code_matches(code, court, address, artifact)
 
 
 def code_matches(
-    actual: bytes, chain_id: int, address: str, artifact: Mapping[str, Any] | None = None
+    code: bytes, court: bytes, address: str, artifact: Mapping[str, Any] | None = None
 ) -> tuple[bool, str]:
-    """As :func:`runtime_code_matches`, for code that has been read already."""
-    expected = expected_runtime_code(chain_id, address, artifact)
+    """As :func:`runtime_code_matches`, for code of escrow and court that has been read already."""
+    difference = _difference(code, expected_runtime_code(address, artifact), address)
+    if difference is None:
+        difference = _difference(court, expected_court_code(artifact), court_address(address))
+    if difference is not None:
+        return False, difference
+    return True, f"{len(code)} bytes, and {len(court)} of its court, equal to the shipped artifact"
+
+
+def _difference(actual: bytes, expected: bytes, address: str) -> str | None:
+    """Where code differs from the artifact's, as a sentence; None if it does not."""
     if actual == expected:
-        return True, f"{len(actual)} bytes equal to the shipped artifact, immutables of chain {chain_id} included"
+        return None
     if not actual:
-        return False, f"there is no code at {address} on chain {chain_id}"
+        return f"there is no code at {address}"
     differing = (index for index, pair in enumerate(zip(actual, expected, strict=False)) if pair[0] != pair[1])
     index = next(differing, min(len(actual), len(expected)))
     found = f"0x{actual[index]:02x}" if index < len(actual) else "its end"
     wanted = f"0x{expected[index]:02x}" if index < len(expected) else "its end"
-    return False, (
+    return (
         f"the code at {address} ({len(actual)} bytes) differs from the shipped artifact ({len(expected)} bytes) "
         f"at byte {index}: {found} instead of {wanted}"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -13,7 +14,7 @@ from web3.exceptions import Web3Exception
 
 from tip_exchange.chain.artifact import load_artifact
 from tip_exchange.errors import ChainError
-from tip_exchange.types import Terms
+from tip_exchange.types import Commitments, File, Opening, Outcome, Terms
 
 BLOCKS_PER_QUERY = 10_000
 """Most blocks one log query asks for; halved when a node finds that too many."""
@@ -45,14 +46,18 @@ class OrderOpened(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OrderCancelled(Event):
+    """The buyer took back an order that nobody had answered."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Submitted(Event):
-    """A seller committed its reply."""
+    """A seller committed its reply; at most ``records_at_most`` of its records are paid."""
 
     seller: str
     index: int
-    reply_hash: bytes
-    pad_hash: bytes
-    data_root: bytes
+    commitments: Commitments
+    records_at_most: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,49 +69,11 @@ class Rejected(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attested(Event):
-    """The buyer attested the padded values, and in an order with tags the tags, in order of submission."""
+    """The buyer attested one padded value a submission, in order of submission."""
 
     submissions: bytes
+    sellers: tuple[str, ...]
     values: tuple[int, ...]
-    tags: tuple[int, ...]
-    tag_secret: bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Revealed(Event):
-    """A seller's pads were opened."""
-
-    seller: str
-    pad: int
-    tag_pad: int
-    records: int
-    salt: bytes
-    value: int
-    weight: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claimed(Event):
-    """A seller was paid; amounts in the token's smallest unit."""
-
-    seller: str
-    payout: int
-    fee: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refunded(Event):
-    """The buyer got money back."""
-
-    amount: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Forfeited(Event):
-    """What the buyer lost by silence or by a false attestation was paid away."""
-
-    to: str
-    amount: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,16 +87,25 @@ class ReplyPublished(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplyAnswered(Event):
-    """The buyer attested the padded value of a published reply; ``tag`` is 0 in an order without tags."""
+    """The buyer attested the padded value of a published reply."""
 
     seller: str
     value: int
-    tag: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revealed(Event):
+    """A seller's pad was opened, which fixed its value and weight."""
+
+    seller: str
+    opening: Opening
+    value: int
+    weight: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Challenged(Event):
-    """Somebody doubts the attestation and posted ``bond``; the hash of block ``draw_block`` will draw the index."""
+    """Somebody doubts the attestation and posted ``bond``; the hash of block ``draw_block`` will draw the indices."""
 
     challenger: str
     bond: int
@@ -144,10 +120,10 @@ class DrawPostponed(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class IndexDrawn(Event):
-    """The key has to fit the zero block at coefficient ``index``."""
+class IndicesDrawn(Event):
+    """The key has to fit the zero block at these three coefficients."""
 
-    index: int
+    indices: tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,63 +135,123 @@ class KeyRevealed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplyProven(Event):
-    """The contract decrypted a reply to ``decrypted`` in place of ``attested``; false attestation if ``differs``."""
+    """The contract decrypted a reply to ``decrypted``, which counts in place of ``attested``."""
 
     seller: str
     prover: str
     attested: int
     decrypted: int
-    value: int
-    weight: int
-    differs: bool
+    falsified: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rewarded(Event):
-    """Who proved the attested value of ``seller`` false was paid."""
+class Offered(Event):
+    """A seller's file is in the storage, and ``poster`` has posted its bond D."""
 
     seller: str
-    prover: str
-    amount: int
+    poster: str
+    file: File
+    payout: int
+    bond: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BondReturned(Event):
-    """A challenger that was right got its bond back."""
+class Accepted(Event):
+    """The buyer took a file."""
 
-    challenger: str
-    amount: int
+    seller: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declined(Event):
+    """The buyer declined a file."""
+
+    seller: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivered(Event):
+    """The key of an accepted file is public."""
+
+    seller: str
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Misdelivered(Event):
+    """Record ``index`` was proven not to be the one committed to at submit."""
+
+    seller: str
+    index: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contested(Event):
+    """The buyer asks the arbiter, with its bond C; ``evidence_hash`` is the SHA-256 of the sealed evidence."""
+
+    seller: str
+    evidence_hash: bytes
+    bond: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ruled(Event):
+    """The arbiter ruled what weight is paid, and who gets the bonds."""
+
+    seller: str
+    weight: int
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled(Event):
+    """All that was due for one seller was paid; ``payout`` and ``fees`` are parts of ``to_seller``."""
+
+    seller: str
+    payout: int
+    fees: int
+    to_seller: int
+    to_buyer: int
+    to_poster: int
+    to_arbiter: int
+    burned: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reclaimed(Event):
+    """What no seller can earn any more was paid."""
+
+    to_buyer: int
+    to_challenger: int
+    burned: int
 
 
 EVENTS: tuple[type[Event], ...] = (
     OrderOpened,
+    OrderCancelled,
     Submitted,
     Rejected,
     Attested,
-    Revealed,
-    Claimed,
-    Refunded,
-    Forfeited,
     ReplyPublished,
     ReplyAnswered,
+    Revealed,
     Challenged,
     DrawPostponed,
-    IndexDrawn,
+    IndicesDrawn,
     KeyRevealed,
     ReplyProven,
-    Rewarded,
-    BondReturned,
+    Offered,
+    Accepted,
+    Declined,
+    Delivered,
+    Misdelivered,
+    Contested,
+    Ruled,
+    Settled,
+    Reclaimed,
 )
 
-_NAMES = {
-    "orderId": "order_id",
-    "replyHash": "reply_hash",
-    "padHash": "pad_hash",
-    "dataRoot": "data_root",
-    "drawBlock": "draw_block",
-    "tagSecret": "tag_secret",
-    "tagPad": "tag_pad",
-}
+_STRUCTS: Mapping[str, type] = {"terms": Terms, "commitments": Commitments, "opening": Opening, "file": File}
 
 
 @cache
@@ -230,11 +266,23 @@ def topic(kind: type[Event]) -> str:
     return next("0x" + raw.hex() for raw, known in _by_topic().items() if known is kind)
 
 
-def _plain(value: Any) -> Any:
+def address_topic(address: str) -> str:
+    """An address as an indexed argument of an event, as log queries take it."""
+    return "0x" + bytes.fromhex(address.removeprefix("0x")).rjust(32, b"\0").hex()
+
+
+def _snake_case(name: str) -> str:
+    return re.sub("[A-Z]", lambda letter: "_" + letter[0].lower(), name)
+
+
+def _plain(name: str, value: Any) -> Any:
     if isinstance(value, Mapping):
-        return Terms(**{key: _plain(field) for key, field in value.items()})
+        # By position: the fields of a record are those of its struct, in order.
+        return _STRUCTS[name](*(_plain("", field) for field in value.values()))
     if isinstance(value, list | tuple):
         return tuple(value)
+    if name == "outcome":
+        return Outcome(value)
     return bytes(value) if isinstance(value, bytes) else value
 
 
@@ -245,9 +293,9 @@ def decode_event(w3: Web3, log: Any, *, timestamp: int, gas_used: int, sender: s
         return None
     contract: Any = w3.eth.contract(abi=load_artifact()["abi"])
     arguments = contract.events[kind.__name__]().process_log(log)["args"]
-    fields = {_NAMES.get(name, name): _plain(value) for name, value in arguments.items()}
+    given = {_snake_case(name): _plain(name, value) for name, value in arguments.items()}
     return kind(
-        **fields,
+        **given,
         block=int(log["blockNumber"]),
         timestamp=timestamp,
         transaction="0x" + bytes(log["transactionHash"]).hex(),

@@ -53,6 +53,11 @@ class Call:
     value: int = 0
 
 
+def short_hash(call: Call) -> str:
+    """Eight hex digits that tell calls of one step apart, for their labels."""
+    return bytes(keccak(call.data))[:4].hex()
+
+
 @dataclass(frozen=True, slots=True)
 class Receipt:
     """A mined, successful transaction. ``fee`` in wei; ``resumed`` if it had been mined before this call."""
