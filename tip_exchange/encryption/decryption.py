@@ -9,7 +9,7 @@ import numpy as np
 from tip_exchange.encryption.keys import TernaryKey
 from tip_exchange.encryption.packing import Coefficients, result_coefficients
 from tip_exchange.encryption.parameters import ParameterSet
-from tip_exchange.encryption.wire import CELL_BYTES, Reply, decode_reply, reply_bytes
+from tip_exchange.encryption.wire import Reply, decode_reply, reply_bytes
 from tip_exchange.errors import WireError
 from tip_exchange.types import INVALID
 
@@ -37,14 +37,8 @@ def round_phase(phase: int, parameters: ParameterSet) -> int:
     return (2 * parameters.t * phase + parameters.q0) // (2 * parameters.q0) % parameters.t
 
 
-def decrypt(data: bytes, key: TernaryKey, parameters: ParameterSet, *, tagged: bool = False) -> int:
-    """The padded value of any reply bytes: in [0, t), or INVALID for bytes that are no reply. Total: never raises.
-
-    In a ``tagged`` order the cell of y₂ stands before the value's, and is not looked into.
-    """
-    if tagged:
-        start = parameters.N * CELL_BYTES[0]
-        data = data[:start] + data[start + CELL_BYTES[0] :]
+def decrypt(data: bytes, key: TernaryKey, parameters: ParameterSet) -> int:
+    """The padded value of any reply bytes: in [0, t), or INVALID for bytes that are no reply. Total: never raises."""
     try:
         reply = decode_reply(data, parameters)
     except WireError:

@@ -6,6 +6,8 @@ absolute value as long as the error e is SEAL's, so either prime alone gives m a
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,8 +22,6 @@ from tip_exchange.errors import WireError
 def opened_query(query: Query, key: TernaryKey) -> Coefficients:
     """The direction that a query encrypts, int64 (d,), once every block is seen to be an honest encryption.
 
-    Of a tagged query that is the last of its two vectors; the other is not looked at.
-
     Raises:
         WireError: a zero block does not encrypt zero, a block's error is larger than SEAL's, or entries stand where
             none belong: results of such a query need not be inner products with anything.
@@ -33,12 +33,30 @@ def opened_query(query: Query, key: TernaryKey) -> Coefficients:
     for index, block in enumerate(query.blocks):
         polynomial = opened_block(block, key, query.parameters, f"query block {index}")
         vectors = polynomial.reshape(-1, query.width)
-        if vectors[query.kind.vectors :].any():
+        if vectors[1:].any():
             raise WireError(f"query block {index} holds entries beyond its width {query.width}")
-        entries[index * query.width : (index + 1) * query.width] = vectors[query.kind.vectors - 1]
+        entries[index * query.width : (index + 1) * query.width] = vectors[0]
     if entries[query.dimension :].any():
         raise WireError(f"the query holds entries beyond its dimension {query.dimension}")
     return entries[: query.dimension]
+
+
+def direction_norm_bound(parameters: ParameterSet, dimension: int) -> float:
+    """The largest norm of an honest direction in fixed point: S, and half a unit of rounding for each of d entries."""
+    return parameters.S + 1 + math.sqrt(dimension) / 2
+
+
+def require_norm(direction: Coefficients, parameters: ParameterSet) -> None:
+    """Refuse a direction, int64 (d,), that is longer than :func:`~.packing.fixed_point` makes any.
+
+    Values of a longer one may wrap modulo t, so that an honest seller's looks like a lie.
+
+    Raises:
+        WireError: it is longer than :func:`direction_norm_bound`.
+    """
+    norm, bound = float(np.linalg.norm(direction.astype(np.float64))), direction_norm_bound(parameters, direction.size)
+    if not norm <= bound:
+        raise WireError(f"the query's direction has norm {norm:.1f}, an honest one's is at most {bound:.1f}")
 
 
 def opened_block(block: Block, key: TernaryKey, parameters: ParameterSet, what: str) -> Coefficients:

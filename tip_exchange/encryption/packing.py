@@ -1,11 +1,10 @@
 """Vectors as polynomials: fixed point, blocks, and the coefficient an inner product lands in.
 
-A block holds a stretch of b entries (the block width) of every vector. One side's single vector has its entries in
-coefficients 0 … b−1; the other side holds N/b vectors at once, vector i's entries at offset i·b. Which side is whose
-depends on the query: records are many gradients against one direction, a tagged query two vectors against one
-gradient. Gradients are always reversed, so coefficient i·b + b − 1 of the product is inner product i, without
-rotations: b entries reach no other vector's, and what wraps round (X^N = −1) lands below b − 1. The sum over blocks is
-the inner product of the whole vectors. A data set without tags is one vector on either side, b = N, its result N − 1.
+A block holds a stretch of b entries (the block width) of every vector. The query's one vector has its entries in
+coefficients 0 … b−1. The other side holds N/b gradients at once, gradient i's entries at offset i·b, reversed: so
+coefficient i·b + b − 1 of the product is inner product i, without rotations. The b entries reach no other gradient's,
+and what wraps round (X^N = −1) lands below b − 1. The sum over blocks is the inner product of the whole vectors. A data
+set is one gradient, b = N, its result at N − 1.
 """
 
 from __future__ import annotations
@@ -45,9 +44,9 @@ def stretches(vectors: Coefficients, width: int) -> Iterator[Coefficients]:
 
 
 def query_polynomial(entries: Coefficients, parameters: ParameterSet, width: int) -> Coefficients:
-    """The block, int64 (N,), that holds a stretch of a query's m ≤ N/width vectors, int64 (m, at most width)."""
+    """The block, int64 (N,), that holds a stretch of a query's vector, int64 (1, at most width)."""
     packed = np.zeros((parameters.results(width), width), np.int64)
-    packed[: len(entries), : entries.shape[1]] = entries
+    packed[:1, : entries.shape[1]] = entries
     return packed.reshape(-1)
 
 

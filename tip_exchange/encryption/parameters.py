@@ -18,19 +18,12 @@ ERROR_BOUND = 21
 
 
 class QueryKind(IntEnum):
-    """What a query asks for, and what it carries; the number is the byte that stands in its header."""
+    """What a query asks for; the number is the byte that stands in its header."""
 
     DATA_SET = 0
-    """The value of a whole data set: the direction alone."""
+    """The value of a whole data set, as orders ask for it: blocks of width N."""
     RECORDS = 1
-    """A score of every record: the direction alone, in blocks of a width of their own."""
-    TAGGED = 2
-    """The value of a data set and what binds it: a combination with secret factors, and the direction."""
-
-    @property
-    def vectors(self) -> int:
-        """Vectors that share a block: each is multiplied with the seller's at once."""
-        return 2 if self is QueryKind.TAGGED else 1
+    """A score of every record, in blocks of a width of their own: between parties that want it, never in an order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +37,8 @@ class ParameterSet:
         q0, q1: data primes, both ≡ 1 mod t, so that plaintext rounding adds no noise that depends on a vector.
             A reply leaves modulo q0.
         key_prime: SEAL's special prime, never used by an evaluation here.
-        t: plaintext modulus, prime: an error in a value passes the check of its tag with odds of 1/t whatever it is.
+        t: plaintext modulus, prime: over a field a uniform factor makes every error uniform (:mod:`.pads`).
         S: fixed-point scale of a unit-norm vector; values are scaled by S².
-        flood_bits: the sanitiser adds a uniform integer of [-2^flood_bits, 2^flood_bits).
     """
 
     number: int
@@ -57,7 +49,6 @@ class ParameterSet:
     key_prime: int
     t: int
     S: int
-    flood_bits: int
 
     @property
     def q(self) -> int:
@@ -65,9 +56,23 @@ class ParameterSet:
         return self.q0 * self.q1
 
     @property
+    def delta(self) -> int:
+        """Δ = (q − 1)/t: a message m is encrypted as Δ·m, and noise below Δ/2 leaves it what it is."""
+        return self.q // self.t
+
+    @property
+    def flood(self) -> int:
+        """The sanitiser adds a uniform integer of [-flood, flood], (½ − 2⁻⁷)·Δ: it fills the slot of a message.
+
+        What it leaves, Δ/128 to either side, is for all other noise. A smaller flood would leave room in which a
+        malformed query sees a part of γ·x below the pad, which hides multiples of Δ alone.
+        """
+        return 63 * self.delta // 128
+
+    @property
     def result_bits(self) -> int:
         """Most bits about a seller's vector that one result can carry, whatever the query: log₂(q / 2·flood)."""
-        return ceil(log2(self.q)) - self.flood_bits - 1
+        return (self.q // (2 * self.flood)).bit_length()
 
     def blocks(self, dimension: int, width: int) -> int:
         """Ciphertexts that carry a query of ``dimension`` entries, ``width`` in each.
@@ -84,12 +89,8 @@ class ParameterSet:
             raise ParameterError(f"block width {width} is no power of two in [{MIN_WIDTH}, {self.N}]")
         return ceil(dimension / width)
 
-    def data_set_width(self, kind: QueryKind) -> int:
-        """Block width of a query for a data set: its vectors share the N coefficients."""
-        return self.N // kind.vectors
-
     def results(self, width: int) -> int:
-        """Results in one reply block at this block width; 1 for a data set without tags (width N)."""
+        """Results in one reply block at this block width; 1 for a data set (width N)."""
         return self.N // width
 
     def zero_blocks(self, width: int) -> int:
@@ -115,7 +116,6 @@ WIDE = ParameterSet(
     key_prime=1152920267656265729,
     t=T,
     S=2**17,
-    flood_bits=77,
 )
 """116-bit data modulus at N = 8192; 176 bits with the key prime, of the 218 in SEAL's table for 128-bit security."""
 
@@ -134,8 +134,8 @@ def parameter_set(number: int) -> ParameterSet:
     return PARAMETER_SETS[number]
 
 
-MIN_DISTANCE_BITS = 30
-"""Floods around two data sets must be closer than 2⁻³⁰ in statistical distance, over all results of an order."""
+MIN_DISTANCE_BITS = 26
+"""Floods around two data sets must be closer than 2⁻²⁶ in statistical distance, over all results under one query."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +147,7 @@ class NoiseBudget:
         flood: half width of the uniform flood.
         after_switch: hard bound of the phase error modulo q0.
         allowed: errors strictly below this round to the exact integer.
-        margin_bits: log₂(allowed / after_switch).
+        margin_bits: log₂ of what the flood leaves of ``allowed``, over everything but the flood.
         distance_bits: −log₂ of the statistical distance, over all results, between the noise around two data sets.
     """
 
@@ -169,58 +169,65 @@ def noise_budget(
 ) -> NoiseBudget:
     """Derive the bound that makes inner products of ``dimension`` entries exact, and what their noise may tell.
 
-    The phase ``c0 + c1·s`` of a reply, at a result coefficient, is Δ·message plus:
+    What is multiplied with the query are plain polynomials w: a data set's is γ·x mod t, of entries up to (t − 1)/2,
+    records' are their gradients themselves. The phase ``c0 + c1·s`` of a reply, at a result, is Δ·message plus:
 
-    * *fresh noise*: the query's errors times the gradients packed into a block, at most ``ERROR_BOUND`` times the sum
-      of their ‖g‖₁ ≤ S·√d + d/2 (norm S, and half a unit of rounding an entry): N/width gradients of records, or the
-      one of a data set. Blocks share that sum, so their number does not enter,
+    * *fresh noise*: the query's errors times w, at most ``ERROR_BOUND · ‖w‖₁``. ‖w‖₁ ≤ d·(t − 1)/2 for a data set, and
+      for the N/width gradients of records in a block N/width times S·√d + d/2 (norm S, and half a unit of rounding an
+      entry). Blocks share that sum, so their number does not enter,
     * the zero blocks' errors times their ternary u, and e1 times the ternary key: ``ERROR_BOUND · N`` each; and e0,
     * *the flood*,
-    * *encoding*: with q ≡ 1 mod t, Δ = (q − 1)/t, and an inner product that exceeds m by k·t adds ``Δ·k·t ≡ −k``; so
-      does ``Δ·m = (q·m − m)/t``. At most 2 where entries are those of unit vectors times S (|m| < 2t for value and
-      pad); the combination in a tagged query is uniform modulo t, and then |k| ≤ ‖g‖₁/2 more.
+    * *encoding*: with q ≡ 1 mod t, Δ = (q − 1)/t, and an integer that exceeds the message by k·t adds ``Δ·k·t ≡ −k``.
+      ``⟨v, γ·x mod t⟩ + offset``, the offset in [0, t), is within ‖v‖₁·(t − 1)/2 of it, so |k| ≤ ‖v‖₁/2 + 1, where
+      ‖v‖₁ ≤ S·√d + d/2; a record's score is below t/2, so k is 0 or −1. ``Δ·m = (q·m − m)/t`` adds less than 1.
 
     *Switching* to q0 divides that by q1 and adds the rounding of c0 and of c1 times the key, ``(N + 1) / 2``.
     *Decryption*, by the buyer and by the contract alike, rounds a phase whose error is below q0/2t to the exact
     message: it is the same integer formula, so nothing is added on chain.
 
-    The *statistical distance* counts eight standard deviations of the evaluation's noise, 3.24·√(N/width · ‖g‖² + …)
-    and ‖g‖/√12 for that k, not its hard bound, against the flood, for every result.
+    The *statistical distance* counts eight standard deviations of the evaluation's noise, 3.24·‖w‖ and smaller terms,
+    not its hard bound, against the flood, for every result. γ·x is uniform modulo t in every entry that is not 0, so
+    ‖w‖ is √d·t/√12; for records ‖w‖ ≤ √(N/width)·(S + √d/2).
 
     Args:
         parameters: the set.
         dimension: d, entries of the query and of every gradient.
         kind: of the query.
-        width: entries of a vector in one block, for record scores; a data set's follows from the kind.
+        width: entries of a vector in one block; N for a data set.
         records: records scored under one query: 1 for a data set.
 
     Raises:
         ParameterError: a bound does not hold, naming it.
     """
-    width = parameters.data_set_width(kind) if width is None else width
+    width = parameters.N if width is None else width
     parameters.blocks(dimension, width)
-    packed, zeros = parameters.results(width) // kind.vectors, parameters.zero_blocks(width)
+    packed, zeros = parameters.results(width), parameters.zero_blocks(width)
     root = isqrt(dimension) + 1
+    # of a unit vector in fixed point
+    sum_of_entries, norm = parameters.S * root + dimension // 2 + 1, parameters.S + root / 2
     if (parameters.S + root // 2 + 1) ** 2 >= parameters.t // 2:
         raise ParameterError(f"values of dimension {dimension} may wrap modulo t = {parameters.t}; lower the rank")
-    gradients = packed * (parameters.S * root + dimension // 2 + 1)
-    wraps = gradients // 2 + 1 if kind == QueryKind.TAGGED else 0
-    evaluation = ERROR_BOUND * (gradients + (zeros + 1) * parameters.N + 1) + wraps + 2
-    flood = 2**parameters.flood_bits
-    after_switch = Fraction(evaluation + flood, parameters.q1) + Fraction(parameters.N + 1, 2)
+    if kind == QueryKind.DATA_SET:
+        factors, wraps = dimension * (parameters.t // 2), sum_of_entries // 2 + 1
+        length = root * parameters.t / 12**0.5
+    else:
+        factors, wraps = packed * sum_of_entries, 1
+        length = packed**0.5 * norm
+    evaluation = ERROR_BOUND * (factors + (zeros + 1) * parameters.N + 1) + wraps + 1
+    flooded = Fraction(parameters.flood, parameters.q1)
+    rest = Fraction(evaluation, parameters.q1) + Fraction(parameters.N + 1, 2)
     allowed = Fraction(parameters.q0, 2 * parameters.t)
-    if after_switch >= allowed:
+    if flooded + rest >= allowed:
         raise ParameterError(
-            f"a valuation of dimension {dimension} may be off: its error can reach 2^{log2(after_switch):.1f} of "
-            f"2^{log2(allowed):.1f} allowed by parameter set {parameters.name}; lower the rank"
+            f"a valuation of dimension {dimension} may be off: its error can reach 2^{log2(flooded + rest):.2f} of "
+            f"2^{log2(allowed):.2f} allowed by parameter set {parameters.name}; lower the rank"
         )
-    results, norm = records * kind.vectors, parameters.S + root / 2
-    deviation = 3.24 * (packed**0.5 * norm + (zeros + 1) * parameters.N**0.5) + (norm / 12**0.5 if wraps else 0)
-    distance_bits = parameters.flood_bits - log2(8 * deviation * results)
+    deviation = 3.24 * (length + (zeros + 1) * parameters.N**0.5) + wraps
+    distance_bits = log2(parameters.flood) - log2(8 * deviation * records)
     if distance_bits < MIN_DISTANCE_BITS:
         raise ParameterError(
-            f"{results} results at block width {width} would lie within statistical distance 2^-{distance_bits:.1f} of "
+            f"{records} results at block width {width} would lie within statistical distance 2^-{distance_bits:.1f} of "
             f"each other, and 2^-{MIN_DISTANCE_BITS} is the bound; score fewer records under one query, or widen blocks"
         )
-    margin_bits = log2(allowed / after_switch)
-    return NoiseBudget(evaluation, flood, after_switch, allowed, margin_bits, distance_bits)
+    margin_bits = log2((allowed - flooded) / rest)
+    return NoiseBudget(evaluation, parameters.flood, flooded + rest, allowed, margin_bits, distance_bits)

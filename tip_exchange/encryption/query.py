@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +14,8 @@ from tip_exchange.encryption.keys import TernaryKey
 from tip_exchange.encryption.packing import Coefficients, query_polynomial, stretches
 from tip_exchange.encryption.parameters import ParameterSet, QueryKind, noise_budget
 from tip_exchange.encryption.seal import seal
-from tip_exchange.encryption.tags import TagKey
 from tip_exchange.encryption.wire import (
     CELL_BYTES,
-    NO_RECORD_QUERY,
     Block,
     Query,
     Residues,
@@ -42,58 +40,36 @@ class SecretKey:
         return cls(parameters, coefficients, seal_key)
 
 
-def encrypted_query(
-    integers: Coefficients,
-    key: SecretKey,
-    *,
-    tags: tuple[TagKey, bytes] | None = None,
-    record_query_hash: bytes = NO_RECORD_QUERY,
-) -> Iterator[bytes]:
-    """Encrypt ``integers`` (int64, shape (d,), from :func:`~.packing.fixed_point`); the query's bytes, piece by piece.
+def encrypted_query(integers: Coefficients, key: SecretKey) -> Iterator[bytes]:
+    """Encrypt ``integers`` for the value of a data set; the query's bytes, piece by piece.
 
     Args:
-        integers: the direction in fixed point.
-        key: of the order; one key serves a data-set query and a record query.
-        tags: tag key and check seed, which make it a tagged query.
-        record_query_hash: Keccak-256 of the record query that goes with it.
+        integers: the direction in fixed point, int64 (d,), from :func:`~.packing.fixed_point`.
+        key: of the order.
 
     Raises:
         ParameterError: a noise bound does not hold.
     """
-    kind = QueryKind.DATA_SET if tags is None else QueryKind.TAGGED
-    width = key.parameters.data_set_width(kind)
-    noise_budget(key.parameters, integers.size, kind)
-    if tags is None:
-        entries = stretches(integers[None], width)
-    else:
-        tag_key, check_seed = tags
-        entries = tag_key.query_stretches(integers, check_seed, key.parameters)
-    return _pieces(entries, key, kind, integers.size, width, record_query_hash)
+    noise_budget(key.parameters, integers.size)
+    return _pieces(integers, key, QueryKind.DATA_SET, key.parameters.N)
 
 
 def encrypted_record_query(integers: Coefficients, key: SecretKey, *, width: int, records: int) -> Iterator[bytes]:
-    """Encrypt ``integers`` once more for record scores: ``width`` entries in a block, ``records`` results a seller.
+    """Encrypt ``integers``, int64 (d,), for record scores: ``width`` entries in a block, ``records`` results a seller.
 
     Raises:
         ParameterError: a noise bound does not hold.
     """
     noise_budget(key.parameters, integers.size, QueryKind.RECORDS, width=width, records=records)
-    return _pieces(stretches(integers[None], width), key, QueryKind.RECORDS, integers.size, width, NO_RECORD_QUERY)
+    return _pieces(integers, key, QueryKind.RECORDS, width)
 
 
-def _pieces(
-    entries: Iterable[Coefficients],
-    key: SecretKey,
-    kind: QueryKind,
-    dimension: int,
-    width: int,
-    record_query_hash: bytes,
-) -> Iterator[bytes]:
+def _pieces(integers: Coefficients, key: SecretKey, kind: QueryKind, width: int) -> Iterator[bytes]:
     parameters = key.parameters
     engine = seal(parameters)
-    yield encode_query_header(parameters, kind, dimension, width, record_query_hash)
+    yield encode_query_header(parameters, kind, integers.size, width)
     zeros = itertools.repeat(np.zeros((1, width), np.int64), parameters.zero_blocks(width))
-    for stretch in itertools.chain(zeros, entries):
+    for stretch in itertools.chain(zeros, stretches(integers[None], width)):
         polynomial = query_polynomial(stretch, parameters, width)
         yield encode_block(Block(*engine.encrypt(key.seal_key, polynomial)))
 
@@ -106,7 +82,7 @@ def expand_a(block: Block, parameters: ParameterSet) -> Residues:
 
 
 def zero_block_hash(query: Query) -> bytes:
-    """The commitment to the first zero block that a dispute checks a revealed key against (DESIGN §5)."""
+    """The commitment to the first zero block that a dispute checks a revealed key against (docs/disputes.md)."""
     block, width = query.zero_blocks[0], CELL_BYTES[0]
     a = expand_a(block, query.parameters)[0]
     return zero_block_commitment(encode_cells(a, width), encode_cells(block.b[0], width))

@@ -29,9 +29,6 @@ def centred_binomial(n: int) -> NDArray[np.int64]:
     return plus - minus
 
 
-def uniform(bits: int, count: int) -> list[int]:
-    """``count`` independent uniform integers of [-2^bits, 2^bits)."""
-    size = bits // 8 + 1
-    drawn, spare = secrets.token_bytes(size * count), 8 * size - bits - 1
-    starts = range(0, len(drawn), size)
-    return [(int.from_bytes(drawn[start : start + size], "big") >> spare) - 2**bits for start in starts]
+def uniform(half_width: int, count: int) -> list[int]:
+    """``count`` independent uniform integers of [-half_width, half_width]."""
+    return [secrets.randbelow(2 * half_width + 1) - half_width for _ in range(count)]

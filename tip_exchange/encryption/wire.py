@@ -4,14 +4,13 @@ Every object has a size fixed by the parameter set, the kind of query, its block
 encoding for one meaning. Integers are big-endian. No object carries an ``a`` half: a block is the seed of its ``a`` and
 the residues of its ``b``::
 
-    query    b"TIPQ" ‖ version 4 ‖ parameter set (1 byte) ‖ kind (1) ‖ block width (2) ‖ dimension (8)
-             ‖ Keccak-256 of the record query that goes with it, or 32 zeros
+    query    b"TIPQ" ‖ version 5 ‖ parameter set (1 byte) ‖ kind (1) ‖ block width (2) ‖ dimension (8)
              ‖ zero blocks ‖ query blocks
     block    seed (64) ‖ b mod q0, N cells of 7 bytes ‖ b mod q1, N cells of 8 bytes
-    reply    c1 mod q0, N cells of 7 bytes ‖ a cell of c0 mod q0 (7) for every result: of a data set the value's, before
-             it y₂ in a tagged order (:mod:`.tags`); in order for the records of a block
+    reply    c1 mod q0, N cells of 7 bytes ‖ a cell of c0 mod q0 (7) for every result: of a data set the one value's;
+             of a record query in order for the records of a block
 
-The width follows from the kind but in a record query, which has zeros for the hash.
+The width of a query for a data set is N; a record query has one of its own.
 """
 
 from __future__ import annotations
@@ -33,11 +32,10 @@ from tip_exchange.errors import ParameterError, WireError
 SEED_BYTES = 64
 CELL_BYTES = (7, 8)
 """Bytes of a coefficient modulo q0 and modulo q1."""
-NO_RECORD_QUERY = bytes(32)
 
-_HEADER = struct.Struct(">4sBBBHQ32s")
+_HEADER = struct.Struct(">4sBBBHQ")
 _MAGIC = b"TIPQ"
-_VERSION = 4
+_VERSION = 5
 
 Residues = NDArray[np.uint64]
 
@@ -72,7 +70,7 @@ class Block:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Query:
-    """An encrypted query: vectors of ``dimension`` entries, ``width`` of each in a block, and zero blocks to hide with.
+    """An encrypted query: a vector of ``dimension`` entries, ``width`` in a block, and zero blocks to hide with.
 
     The blocks may be :class:`Blocks`, parsed as they are read.
     """
@@ -83,7 +81,6 @@ class Query:
     width: int
     zero_blocks: Sequence[Block]
     blocks: Sequence[Block]
-    record_query_hash: bytes = NO_RECORD_QUERY
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -168,7 +165,6 @@ class QueryHeader:
     kind: int
     width: int
     dimension: int
-    record_query_hash: bytes
 
 
 def query_header(data: bytes | memoryview) -> QueryHeader:
@@ -182,16 +178,14 @@ def query_header(data: bytes | memoryview) -> QueryHeader:
     return QueryHeader(*_HEADER.unpack_from(data))
 
 
-def encode_query_header(
-    parameters: ParameterSet, kind: QueryKind, dimension: int, width: int, record_query_hash: bytes
-) -> bytes:
+def encode_query_header(parameters: ParameterSet, kind: QueryKind, dimension: int, width: int) -> bytes:
     """What stands before the blocks of a query."""
-    return _HEADER.pack(_MAGIC, _VERSION, parameters.number, kind, width, dimension, record_query_hash)
+    return _HEADER.pack(_MAGIC, _VERSION, parameters.number, kind, width, dimension)
 
 
 def encode_query(query: Query) -> bytes:
     """The one encoding of ``query``."""
-    header = encode_query_header(query.parameters, query.kind, query.dimension, query.width, query.record_query_hash)
+    header = encode_query_header(query.parameters, query.kind, query.dimension, query.width)
     return header + b"".join(encode_block(block) for block in (*query.zero_blocks, *query.blocks))
 
 
@@ -220,8 +214,8 @@ def decode_query(
     if parameter_set(header.parameter_set) != parameters:
         raise ParameterError(f"query: parameter set {header.parameter_set}, but the order names {parameters.number}")
     if header.kind != kind:
-        raise WireError(f"query: of kind {header.kind}, but the order's is {kind.value} ({_KINDS[kind]})")
-    width = header.width if kind == QueryKind.RECORDS else parameters.data_set_width(kind)
+        raise WireError(f"query: of kind {header.kind}, but the one asked for is {kind.value} ({_KINDS[kind]})")
+    width = header.width if kind == QueryKind.RECORDS else parameters.N
     if header.width != width or header.dimension != dimension:
         raise WireError(
             f"query: block width {header.width} and dimension {header.dimension}, expected {width} and {dimension}, "
@@ -239,10 +233,10 @@ def decode_query(
     blocks = Blocks(view[zeros * size :], parameters, zeros)
     for _ in itertools.chain(zero_blocks, blocks):
         pass
-    return Query(parameters, kind, dimension, width, zero_blocks, blocks, header.record_query_hash)
+    return Query(parameters, kind, dimension, width, zero_blocks, blocks)
 
 
-_KINDS = {QueryKind.DATA_SET: "no tags", QueryKind.RECORDS: "record scores", QueryKind.TAGGED: "tagged"}
+_KINDS = {QueryKind.DATA_SET: "the value of a data set", QueryKind.RECORDS: "record scores"}
 
 
 def map_query(path: Path, parameters: ParameterSet, dimension: int, kind: QueryKind = QueryKind.DATA_SET) -> Query:
