@@ -29,7 +29,7 @@ class Batch:
 
     ``records`` is intp (n,), their indices. ``owners`` int64 (B,) says which of these n a block belongs to, ascending;
     ``inputs`` and ``mask`` are (B, T): int64 tokens, or a table's rows, float32 features. ``labels`` is int64
-    (B,), ``weights`` float32 (B,): a block's factor in its record's loss.
+    (B,), ``weights`` float64 (B,): a block's factor in its record's loss.
     """
 
     records: NDArray[np.intp]
@@ -110,11 +110,11 @@ def _batch(
     for row, (_, block) in enumerate(blocks):
         ids[row, : len(block)] = torch.tensor(block, dtype=ids.dtype)
         mask[row, : len(block)] = 1
-    weights = [_weight(folder, tokens[i]) for i in chosen]
+    weights = torch.tensor([_weight(folder, tokens[i]) for i in chosen], dtype=torch.float64)
     owners = torch.tensor([owner for owner, _ in blocks])
     # a record without a label has an index too large for a class, and no loss looks at it
     labels = torch.tensor([records[i].label for i in chosen])[owners]
-    return Batch(np.array(chosen, dtype=np.intp), owners, ids, mask, labels, torch.tensor(weights)[owners])
+    return Batch(np.array(chosen, dtype=np.intp), owners, ids, mask, labels, weights[owners])
 
 
 def _weight(folder: ModelFolder, blocks: Sequence[Block]) -> float:

@@ -3,13 +3,15 @@
 A layer's gradient at one record is Σ_t δ_t x_tᵀ over its positions t; only G = Σ_t (P_out δ_t)(P_in x_t)ᵀ is formed
 (LoGra, Choe et al., 2024). Parameters are frozen, so the backward pass computes activations' gradients alone. It ends
 at the lowest layers chosen, and each δ is projected as soon as it is known and then freed. Both projections have the
-model's dtype: a model in bfloat16 is multiplied in bfloat16, while sums over positions and rows stay float32.
+model's dtype: a model in bfloat16 is multiplied in bfloat16, while sums over positions and rows stay float32. Of a
+model in float64 all of it is float64.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import torch
@@ -55,6 +57,8 @@ class LayerGradients:
         self._taps = [_tap(model, layer, projections) for layer in layers]
         self.dimension = layer_dimension(model, layers)
         """Entries of a record's row."""
+        dtypes = [self._model.get_parameter(layer.name + ".weight").dtype for layer in layers]
+        self._wide = reduce(torch.promote_types, dtypes, torch.float32)
         self._parts: dict[str, Tensor] = {}
         self._roots: list[Tensor] = []
         self._batch = 0
@@ -105,7 +109,8 @@ class LayerGradients:
             observe: see :data:`Observer`. Should memory run out, it has been called for some of the layers.
 
         Returns:
-            float32 (B, d) on the CPU; within a layer G row by row, output side first.
+            (B, d) on the CPU, float64 of a model in float64, else float32; within a layer G row by row, output side
+            first.
 
         Raises:
             ModelError: a layer does not see the records along its first axis.
@@ -113,7 +118,7 @@ class LayerGradients:
         self._parts, self._observe = {}, observe
         # positions that reach no loss have exact zeros, so padding needs no mask
         torch.autograd.grad(loss, self._roots, retain_graph=keep, allow_unused=True)
-        rows = torch.zeros(self._batch, self.dimension)
+        rows = torch.zeros(self._batch, self.dimension, dtype=self._wide)
         start = 0
         for tap in self._taps:
             width = tap.shape[0] * tap.shape[1]
@@ -148,7 +153,7 @@ class LayerGradients:
         part = torch.bmm(delta.transpose(1, 2).to(wide), x.to(wide))
         # a module that is called more than once, as ALBERT's layers are, has the sum of its calls' gradients
         before = self._parts.get(tap.layer.name)
-        self._parts[tap.layer.name] = part.float() if before is None else before + part.float()
+        self._parts[tap.layer.name] = part if before is None else before + part
 
 
 def _tap(model: nn.Module, layer: Layer, projections: Projections) -> _Tap:

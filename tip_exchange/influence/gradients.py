@@ -34,8 +34,11 @@ from tip_exchange.processes import worker_pool
 Progress = Callable[[int, int], None]
 """Called with (records done, records in all)."""
 
-Block = tuple[NDArray[np.intp], NDArray[np.float32]]
-"""Indices of some records, and their gradients as rows."""
+Rows = NDArray[np.float32] | NDArray[np.float64]
+"""Gradients, (n, d): float64 where they are computed in float64, else float32."""
+
+Block = tuple[NDArray[np.intp], Rows]
+"""Indices of some records, and their gradients."""
 
 _Result = TypeVar("_Result")
 
@@ -70,7 +73,8 @@ class CheckpointGradients:
         chosen = range(folder.checkpoints) if checkpoints is None else checkpoints
         self._folder = folder
         self._device = compute.torch_device
-        self._model: nn.Module = folder.load_model().to(self._device, getattr(torch, compute.dtype))
+        dtype = getattr(torch, compute.dtype or folder.valuation.dtype)
+        self._model: nn.Module = folder.load_model().to(self._device, dtype)
         self._tensors = [folder.checkpoint_tensors(k) for k in chosen]
         # projections are drawn afresh for every checkpoint, so that their errors average out
         layers = folder.valuation.layers
@@ -82,8 +86,8 @@ class CheckpointGradients:
         )
         self._current: int | None = None
 
-    def rows(self, batch: Batch) -> NDArray[np.float32]:
-        """Float32 (n, d): a row for each record of the batch, all checkpoints side by side.
+    def rows(self, batch: Batch) -> Rows:
+        """A row for each record of the batch, all checkpoints side by side.
 
         Raises:
             DataError: a record's gradient is not finite, or does not fit into memory.
@@ -92,7 +96,7 @@ class CheckpointGradients:
 
     def drawn(
         self, batch: Batch, points: NDArray[np.float64], factors: KroneckerFactors | None = None
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    ) -> tuple[Rows, Rows]:
         """Rows with the records' own labels and rows with drawn ones, at the first of the checkpoints.
 
         Args:
@@ -117,7 +121,7 @@ class CheckpointGradients:
             parts.append(watched.weights())
         return torch.cat(parts).double().numpy()
 
-    def _rows(self, batch: Batch) -> NDArray[np.float32]:
+    def _rows(self, batch: Batch) -> Rows:
         parts, moved = [], _moved(batch, self._device)
         for index, watched in enumerate(self._watched):
             with self._frozen.passed_over(self._frozen.hidden) if index else self._frozen.recorded():
@@ -126,9 +130,7 @@ class CheckpointGradients:
             parts.append(watched.gradients(loss))
         return _by_record(torch.cat(parts, dim=1), batch)
 
-    def _pair(
-        self, batch: Batch, points: NDArray[np.float64], observed: bool
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32], KroneckerFactors]:
+    def _pair(self, batch: Batch, points: NDArray[np.float64], observed: bool) -> tuple[Rows, Rows, KroneckerFactors]:
         # factors of their own: where memory runs out half way, nothing is left of a batch that is taken in halves
         factors = KroneckerFactors(self._folder.valuation.layers)
         watched, moved = self._watched[0], _moved(batch, self._device)
@@ -173,17 +175,19 @@ def projected_gradients(
         progress: called after each batch.
 
     Yields:
-        (indices into ``records``, float32 (n_b, d)); every record once, in an order of this function's choosing, the
-        same whatever the store holds. A row does not depend on the other records, beyond float32 rounding.
+        (indices into ``records``, (n_b, d)); every record once, in an order of this function's choosing, the same
+        whatever the store holds. A row does not depend on the other records, beyond rounding.
 
     Raises:
         DataError: there are no records, or a record's gradient is not finite or does not fit into memory; the sentence
             counts records from 1.
+        InputError: a store is given, and rows are float64.
     """
+    _check_store(store, compute)
     done = 0
     with _worker(folder, seed, compute) as rows_of:
-        waiting: deque[tuple[Batch, Future[NDArray[np.float32]], bool]] = deque()
-        for batch in _with_end(plan(folder, records, _budget(folder, compute), order)):
+        waiting: deque[tuple[Batch, Future[Rows], bool]] = deque()
+        for batch in _with_end(plan(folder, records, batch_budget(folder, compute), order)):
             if batch is not None:
                 held = None if store is None else store.read(batch.records)
                 waiting.append((batch, rows_of(batch) if held is None else _known(held), held is None))
@@ -191,7 +195,7 @@ def projected_gradients(
                 first, future, new = waiting.popleft()
                 rows = future.result()
                 if new and store is not None:
-                    store.write(first.records, rows)
+                    store.write(first.records, rows.astype(np.float32, copy=False))
                 yield first.records, rows
                 done += len(first.records)
                 if progress is not None:
@@ -228,22 +232,24 @@ def checkpoint_gradients(
 
     Raises:
         DataError: as :func:`projected_gradients`.
-        InputError: both factors and a store are given.
+        InputError: both factors and a store are given, or a store and rows are float64.
         StateError: the store cannot be written to; what is in it stays.
     """
     if store is not None and factors is not None:
         raise InputError("Kronecker factors are not made of rows, so no store can be given with them.")
+    _check_store(store, compute)
     d = checkpoint_dimension(folder)
     true = np.empty((len(records), d), dtype=np.float32)
     drawn = np.empty((0 if sampled is None else len(records), d), dtype=np.float32)
     here: CheckpointGradients | None = None
     done = 0
-    for batch in plan(folder, records, _budget(folder, compute)):
+    for batch in plan(folder, records, batch_budget(folder, compute)):
         places = checkpoint * len(records) + batch.records
         rows = None if store is None else store.read(places)
         if rows is None:
             here = here or CheckpointGradients(folder, seed, compute, [checkpoint])
-            rows = here.rows(batch) if sampled is None else np.hstack(here.drawn(batch, sampled, factors))
+            own = here.rows(batch) if sampled is None else np.hstack(here.drawn(batch, sampled, factors))
+            rows = own.astype(np.float32, copy=False)
             if store is not None:
                 store.write(places, rows)
         true[batch.records] = rows[:, :d]
@@ -257,18 +263,25 @@ def checkpoint_gradients(
 
 def projected_weights(folder: ModelFolder, seed: bytes) -> NDArray[np.float64]:
     """The valued layers' weights at all checkpoints, float64 (d,), projected and concatenated as gradients are."""
-    return CheckpointGradients(folder, seed, Compute(device="cpu")).weights()
+    return CheckpointGradients(folder, seed, Compute(device="cpu", dtype="float32")).weights()
 
 
-def _budget(folder: ModelFolder, compute: Compute) -> int:
-    return min(compute.most_tokens, most_tokens(folder.vocabulary)) if folder.causal else compute.most_tokens
+def batch_budget(folder: ModelFolder, compute: Compute) -> int:
+    """Most tokens of a batch of this model's, for :func:`~tip_exchange.influence.batches.plan`."""
+    tokens = folder.valuation.settled(compute).most_tokens
+    return min(tokens, most_tokens(folder.vocabulary)) if folder.causal else tokens
 
 
-def _by_record(rows: Tensor, batch: Batch) -> NDArray[np.float32]:
+def _check_store(store: GradientStore | None, compute: Compute) -> None:
+    if store is not None and compute.dtype == "float64":
+        raise InputError("A store keeps float32 rows; compute in float64 without one.")
+
+
+def _by_record(rows: Tensor, batch: Batch) -> Rows:
     """Blocks' rows (B, d) summed by record (n, d), checked."""
     if len(rows) != len(batch.records):
         rows = rows.new_zeros(len(batch.records), rows.shape[1]).index_add_(0, batch.owners, rows)
-    found = rows.numpy()
+    found: Rows = rows.numpy()
     if not (finite := np.isfinite(found).all(axis=1)).all():
         record = int(batch.records[np.argmin(finite)]) + 1
         raise DataError(
@@ -304,21 +317,19 @@ def _with_end(batches: Iterable[Batch]) -> Iterator[Batch | None]:
     yield None
 
 
-def _known(rows: NDArray[np.float32]) -> Future[NDArray[np.float32]]:
-    future: Future[NDArray[np.float32]] = Future()
+def _known(rows: Rows) -> Future[Rows]:
+    future: Future[Rows] = Future()
     future.set_result(rows)
     return future
 
 
 @contextmanager
-def _worker(
-    folder: ModelFolder, seed: bytes, compute: Compute
-) -> Iterator[Callable[[Batch], Future[NDArray[np.float32]]]]:
+def _worker(folder: ModelFolder, seed: bytes, compute: Compute) -> Iterator[Callable[[Batch], Future[Rows]]]:
     """What computes a batch's rows: this process, from its first batch on, or several others."""
     if compute.processes == 1:
         here: list[CheckpointGradients] = []
 
-        def now(batch: Batch) -> Future[NDArray[np.float32]]:
+        def now(batch: Batch) -> Future[Rows]:
             if not here:
                 here.append(CheckpointGradients(folder, seed, compute))
             return _known(here[0].rows(batch))
@@ -341,6 +352,6 @@ def _start(path: Path, seed: bytes, compute: Compute) -> None:
     _there["gradients"] = CheckpointGradients(ModelFolder.open(path), seed, compute)
 
 
-def _rows_there(batch: Batch) -> NDArray[np.float32]:
-    rows: NDArray[np.float32] = _there["gradients"].rows(batch)
+def _rows_there(batch: Batch) -> Rows:
+    rows: Rows = _there["gradients"].rows(batch)
     return rows

@@ -1,7 +1,7 @@
 """Losses of records, with their own labels and with labels that the model draws.
 
 A classifier predicts once for each block, a language model at each position; both are handled as predictions (B, P, C)
-of classes (B, P), of which some count.
+of classes (B, P), of which some count. Losses are float64 where the logits are, else float32.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def predictions(logits: Tensor, batch: Batch, causal: bool) -> Predictions:
 
 def own_loss(predicted: Predictions, batch: Batch, smoothing: float) -> Tensor:
     """Sum over the batch of the records' cross-entropies in nats, scalar: each record's gradient is its own."""
-    return _cross_entropy(predicted, predicted.classes, batch.weights, smoothing)
+    return _cross_entropy(predicted, predicted.classes, _wide(batch.weights, predicted), smoothing)
 
 
 def drawn_loss(predicted: Predictions, batch: Batch, points: NDArray[np.float64]) -> Tensor:
@@ -60,14 +60,18 @@ def drawn_loss(predicted: Predictions, batch: Batch, points: NDArray[np.float64]
         cumulative = torch.softmax(predicted.logits.detach()[chosen].double(), dim=1).cumsum(1)
         uniforms = torch.from_numpy(_uniforms(point, len(cumulative))).to(cumulative.device)
         classes[chosen] = (uniforms[:, None] >= cumulative).sum(1).clamp(max=cumulative.shape[1] - 1)
-    return _cross_entropy(predicted, classes, batch.weights.sqrt(), 0.0)
+    return _cross_entropy(predicted, classes, _wide(batch.weights, predicted).sqrt(), 0.0)
 
 
 def _cross_entropy(predicted: Predictions, classes: Tensor, weights: Tensor, smoothing: float) -> Tensor:
-    losses = functional.cross_entropy(
-        predicted.logits.flatten(0, 1).float(), classes.flatten(), reduction="none", label_smoothing=smoothing
-    )
+    logits = _wide(predicted.logits.flatten(0, 1), predicted)
+    losses = functional.cross_entropy(logits, classes.flatten(), reduction="none", label_smoothing=smoothing)
     return (losses.view_as(classes) * predicted.counted * weights[:, None]).sum()
+
+
+def _wide(values: Tensor, predicted: Predictions) -> Tensor:
+    """In float64 where the logits are, else in float32."""
+    return values.to(torch.promote_types(predicted.logits.dtype, torch.float32))
 
 
 def _uniforms(point: float, count: int) -> NDArray[np.float64]:

@@ -19,7 +19,6 @@ from tokenizers import Tokenizer
 from tip_exchange.errors import DataError, ModelError
 from tip_exchange.influence.architectures import CAUSAL, SHIFTED_POSITIONS, TABLES, configuration
 from tip_exchange.influence.columns import Columns
-from tip_exchange.influence.near_duplicates import SeenRecords, SeenRows, SeenTexts
 from tip_exchange.influence.records import Record, TableRecord, TextRecord, read_records
 from tip_exchange.influence.specification import MAX_LENGTH, Valuation
 
@@ -55,9 +54,6 @@ class Reader(Protocol):
         Raises:
             DataError: a record is of the other kind, or of another table.
         """
-
-    def seen(self) -> SeenRecords:
-        """An empty collection of records, by which near-duplicates are found."""
 
 
 @dataclass(frozen=True)
@@ -132,19 +128,6 @@ class TextReader:
             for encoding in self.tokenizer.encode_batch(_texts(records))
         ]
 
-    def parts_read(self, texts: Sequence[str]) -> list[str]:
-        """What the model reads of each text: up to where it is cut off."""
-        blocks = self.valuation.max_blocks
-        parts = []
-        for text, encoding in zip(texts, self.tokenizer.encode_batch(list(texts)), strict=True):
-            read = [encoding, *encoding.overflowing[: blocks - 1]]
-            parts.append(text[: max((end for block in read for _, end in block.offsets), default=0)])
-        return parts
-
-    def seen(self) -> SeenTexts:
-        """Texts, compared as a whole and by what the model reads of them."""
-        return SeenTexts(self.parts_read)
-
 
 @dataclass(frozen=True)
 class TableReader:
@@ -196,10 +179,6 @@ class TableReader:
                 raise DataError(f"A record cannot be read: {reason}.")
         rows = [record for record in records if isinstance(record, TableRecord)]
         return [[row] for row in self.columns.features(rows)]
-
-    def seen(self) -> SeenRows:
-        """Rows, compared by rounded numbers and by features."""
-        return SeenRows(self.columns)
 
 
 def _texts(records: Sequence[Record]) -> list[str]:

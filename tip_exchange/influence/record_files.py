@@ -15,11 +15,17 @@ from typing import Any, Literal
 
 from tip_exchange.errors import DataError
 
-MAX_TEXT_BYTES = 1 << 20
-"""Longest text of a record, UTF-8; longer ones are an accident (a whole file in one cell)."""
+MAX_RECORD_BYTES = 1 << 16
+"""Most canonical bytes of a record (docs/records.md): one wrong record is proven to the contract with all its bytes."""
+
+HEADER_BYTES = 13
+"""Canonical bytes of a record before its text or cells."""
+
+MAX_TEXT_BYTES = MAX_RECORD_BYTES - HEADER_BYTES
+"""Longest text of a record, UTF-8."""
 
 MAX_LINE = 16 << 20
-"""Longest line of a text file, in characters: a text of MAX_TEXT_BYTES in JSON's escapes, and other columns."""
+"""Longest line of a text file, in characters: other columns may be far longer than a record."""
 
 MAX_GROUP_BYTES = 1 << 30
 """Most decoded bytes that a Parquet row group may declare."""
@@ -76,9 +82,12 @@ def cell(row: Mapping[str, object], place: str, column: str) -> object:
     return None if missing or (isinstance(value, str) and value.strip().lower() in {"", "nan"}) else value
 
 
-def too_long(place: str, column: str) -> DataError:
-    """The error of a text over MAX_TEXT_BYTES."""
-    return DataError(f"{place}: column {column!r} is over {MAX_TEXT_BYTES} bytes; split the record.")
+def too_long(place: str, column: str, size: int) -> DataError:
+    """The error of a cell of ``size`` bytes, over MAX_TEXT_BYTES."""
+    return DataError(
+        f"{place}: column {column!r} makes a record of {size + HEADER_BYTES:,} bytes; a record has at most "
+        f"{MAX_RECORD_BYTES:,}; split or shorten it."
+    )
 
 
 def _reader(path: Path) -> Callable[[Path, Mapping[str, Content]], Iterator[Row]]:
@@ -250,8 +259,9 @@ def _value(scalar: Any, place: str, column: str, content: Content, classes: Sequ
         return scalar.as_py()
     if pyarrow.types.is_integer(scalar.type):
         return _class_name(scalar.as_py(), place, column, classes)
-    if scalar.as_buffer().size > MAX_TEXT_BYTES:
-        raise too_long(place, column)
+    size = scalar.as_buffer().size
+    if size > MAX_TEXT_BYTES:
+        raise too_long(place, column, size)
     try:
         return str(scalar.as_py())
     except UnicodeDecodeError as error:

@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 
 from tip_exchange.errors import DataError, WireError
+from tip_exchange.influence.record_files import MAX_RECORD_BYTES as MAX_RECORD_BYTES
 from tip_exchange.influence.record_files import MAX_TEXT_BYTES, Content, cell, rows, too_long
 
 UNLABELLED = 2**32 - 1
@@ -25,9 +26,6 @@ _TEXT, _TABLE = 1, 2  # versions
 _HEADER = struct.Struct(">4sBII")
 _CELL = struct.Struct(">d")
 _MISSING = bytes.fromhex("7ff8000000000000")
-
-MAX_RECORD_BYTES = _HEADER.size + MAX_TEXT_BYTES
-"""Most canonical bytes of a record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +157,7 @@ def stream_records(
 
     Raises:
         DataError: the file is missing, unreadable or damaged, lacks a column, or holds an empty text, NaN or an
-            unknown label. The sentence names the file and the line or row.
+            unknown label, or a record of over 65,536 canonical bytes. The sentence names the file and the line or row.
     """
     columns: dict[str, Content] = {text_column: "text"}
     if labels:
@@ -227,5 +225,5 @@ def _text(row: Mapping[str, object], place: str, column: str) -> str:
     except UnicodeEncodeError as error:
         raise DataError(f"{place}: column {column!r} holds a lone surrogate; write valid text.") from error
     if size > MAX_TEXT_BYTES:
-        raise too_long(place, column)
+        raise too_long(place, column, size)
     return value

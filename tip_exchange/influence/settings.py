@@ -15,6 +15,9 @@ Curvature = Literal["sampled", "empirical", "kfac", "ekfac", "identity"]
 """Fisher with labels drawn from the model, Fisher with the records' own labels, K-FAC and EK-FAC with drawn labels, or
 none."""
 
+Dtype = Literal["float64", "float32", "bfloat16"]
+"""A number format that gradients may be computed in."""
+
 _CPU_TOKENS, _CUDA_TOKENS = 768, 4096
 
 
@@ -52,11 +55,12 @@ class Compute:
     """Where and how gradients are computed. It does not change what they are, beyond rounding.
 
     Args:
-        batch_tokens: most tokens of a batch, padding included; bounds memory. None for 768 on a CPU, where tensors of
-            larger batches leave the allocator's heap in pieces, and 4,096 on CUDA. A batch is halved by itself where
-            memory runs out.
+        batch_tokens: most tokens of a batch, padding included; bounds memory. None for what the model's
+            ``valuation.json`` says; where that says nothing, 768 on a CPU, where tensors of larger batches leave the
+            allocator's heap in pieces, and 4,096 on CUDA. A batch is halved by itself where memory runs out.
         device: ``auto`` is a CUDA device where there is one, else the CPU.
-        dtype: of weights and activations; rows and losses are float32 either way.
+        dtype: of weights and activations; None for the one that the model's ``valuation.json`` says. Losses and rows
+            are float64 with float64, else float32.
         processes: each with a model of its own, and with one thread where there are several. Their number does not
             change a bit of the result; the number of threads of one process may change its last bits.
 
@@ -66,7 +70,7 @@ class Compute:
 
     batch_tokens: int | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    dtype: Dtype | None = None
     processes: int = 1
 
     def __post_init__(self) -> None:
@@ -89,7 +93,7 @@ class Compute:
 
     @property
     def most_tokens(self) -> int:
-        """Most tokens of a batch."""
+        """Most tokens of a batch, where no model says another number."""
         if self.batch_tokens is not None:
             return self.batch_tokens
         return _CPU_TOKENS if self.torch_device.type == "cpu" else _CUDA_TOKENS

@@ -5,19 +5,23 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args
 
 from tip_exchange.errors import ModelError
 from tip_exchange.influence.layers import Layer
+from tip_exchange.influence.settings import Compute
 
 MAX_LABELS = 10_000
 MAX_LENGTH = 4096
 MAX_RECORD_TOKENS = 1 << 16
+MAX_BATCH_TOKENS = 1 << 14
+"""Most that a counterparty's model may ask of a batch: its memory is the seller's."""
 _MAX_RANK = 1 << 20
-_FORMAT = 1
+_FORMAT = 2
 
 Projection = Literal["signs", "gaussian", "principal"]
+ModelDtype = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +34,8 @@ class Valuation:
     the record's number of tokens, so that long texts count no more than short ones. ``label_smoothing`` is that of the
     loss whose gradient is taken. ``projection`` says where projections come from: random signs or Gaussian numbers
     from the order's seed, or the principal directions that the folder ships. Records whose gradients have a cosine of
-    ``repeat_cosine`` or more count once; None counts all.
+    ``repeat_cosine`` or more count once; None counts all. ``dtype`` is the number format that buyer, seller and arbiter
+    compute gradients in, ``batch_tokens`` the most tokens of their batches; None leaves batches to each machine.
     """
 
     labels: tuple[str, ...]
@@ -41,8 +46,15 @@ class Valuation:
     projection: Projection = "signs"
     label_smoothing: float = 0.0
     repeat_cosine: float | None = 0.85
+    dtype: ModelDtype = "float32"
+    batch_tokens: int | None = None
     text_column: str = "text"
     label_column: str = "label"
+
+    def settled(self, compute: Compute) -> Compute:
+        """What is left open of number format and batches, as this model says."""
+        tokens = compute.batch_tokens or self.batch_tokens
+        return replace(compute, dtype=compute.dtype or self.dtype, batch_tokens=tokens)
 
     def to_json(self) -> str:
         """The canonical text of ``valuation.json``."""
@@ -58,11 +70,11 @@ class Valuation:
         try:
             if content["format"] != _FORMAT:
                 raise ModelError(f"{where}: format {content['format']!r} is unknown; this version reads {_FORMAT}.")
-            valuation = Valuation(
-                labels=tuple(content["labels"]),
-                layers=tuple(Layer(**layer) for layer in content["layers"]),
-                **{k: v for k, v in content.items() if k not in {"format", "labels", "layers"}},
-            )
+            # every field stands in the file, so that no program reads a default of its own
+            given = {each.name: content[each.name] for each in fields(Valuation)} | dict(content)
+            del given["format"]
+            layers = tuple(Layer(**layer) for layer in content["layers"])
+            valuation = Valuation(**given | {"labels": tuple(content["labels"]), "layers": layers})
         except (KeyError, TypeError, AttributeError) as error:
             raise ModelError(f"{where} lacks a field or holds an unknown one ({error}); ask the buyer.") from error
         valuation._check(where)
@@ -90,6 +102,11 @@ class Valuation:
         require(_is_number(self.label_smoothing) and 0 <= self.label_smoothing < 1, "label_smoothing must be in [0, 1)")
         repeat = self.repeat_cosine
         require(repeat is None or (_is_number(repeat) and 0 < repeat <= 1), "repeat_cosine must be in (0, 1] or null")
+        require(self.dtype in get_args(ModelDtype), f"dtype must be one of {', '.join(get_args(ModelDtype))}")
+        require(
+            self.batch_tokens is None or _is_int(self.batch_tokens, 1, MAX_BATCH_TOKENS),
+            f"batch_tokens must be 1 to {MAX_BATCH_TOKENS} or null",
+        )
         columns = (self.text_column, self.label_column)
         require(all(isinstance(c, str) and c for c in columns), "text_column and label_column must be strings")
         require(0 < len(self.layers) <= 10_000, "layers must not be empty")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import torch
+
 from tip_exchange.errors import DataError, ModelError
 from tip_exchange.influence.bert_tuning import FineTuner
 from tip_exchange.influence.models import ModelFolder
@@ -101,3 +103,8 @@ def check_two_labels(found: Sequence[int], labels: Sequence[str]) -> None:
             f"All {len(found)} records have the label {labels[seen.pop()]!r}; a classifier needs records of two "
             "labels or more."
         )
+
+
+def use_one_thread() -> None:
+    """Train on one thread from now on, where several processes share a machine."""
+    torch.set_num_threads(1)

@@ -171,7 +171,7 @@ def query_store(
         "seed": seed.hex(),
         "records": records.hexdigest(),
         "labels drawn by": recipe.label_seed if drawn else None,
-        "dtype": compute.dtype,
+        "dtype": folder.valuation.settled(compute).dtype,
     }
     count = folder.checkpoints * (len(training) + len(validation))
     return open_store(place, key, count, checkpoint_dimension(folder) * (2 if drawn else 1))
@@ -226,15 +226,20 @@ def mean_clipped_gradient(
         seed: 32 bytes, the order's projection seed.
         clip_norm: C of the order.
         store: gradients kept from an earlier run or order, and to be kept; see :mod:`~tip_exchange.influence.store`.
-        compute: where and how gradients are computed.
+        compute: where and how gradients are computed; in the model's own number format.
         clipped_rows: called with distinct records' clipped gradients over C, float32 (m, d), in the order of ``kept``.
         progress: called with (records done, records in all).
 
     Raises:
         DataError: as :func:`~tip_exchange.influence.gradients.projected_gradients`.
-        InputError: the clip norm is not a positive number.
+        InputError: the clip norm is not a positive number, or ``compute`` asks for another number format.
         StateError: the store cannot be written to; what is in it stays.
     """
+    if compute.dtype not in (None, own := folder.valuation.dtype):
+        raise InputError(
+            f"This model's gradients are taken in {own}, by you and by whoever recomputes them, not in "
+            f"{compute.dtype}; give --dtype {own}."
+        )
     if not (np.isfinite(clip_norm) and clip_norm > 0):
         raise InputError(f"A clip norm must be a positive number, not {clip_norm}; take it from the order.")
     d = dimension(folder)

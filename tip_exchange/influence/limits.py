@@ -1,4 +1,4 @@
-"""Limits of an order, proposed from what the buyer's own held-out records would be worth to it.
+"""Limits and rate of an order, proposed from what the buyer's own held-out records would be worth to it.
 
 The buyer knows what records it seeks: those it validates on. Their values are *cross-fitted*: validation is dealt into
 folds, and a fold's records are valued by the direction made of the others, so none enters the direction it is valued
@@ -14,14 +14,12 @@ from math import ceil, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from tip_exchange.check_values import longest_lie
-from tip_exchange.errors import DataError
+from tip_exchange.errors import DataError, InputError
 from tip_exchange.influence.gradients import Progress
 from tip_exchange.influence.models import ModelFolder
 from tip_exchange.influence.records import Record
 from tip_exchange.influence.settings import STANDARD, Compute, QueryRecipe
 from tip_exchange.influence.valuation import DEFAULT, buyer_query, mean_clipped_gradient
-from tip_exchange.types import MAX_SPOT_CHECK_ROWS
 
 FOLDS = 4
 
@@ -32,16 +30,22 @@ FLOOR_SHARE = 1 / 3
 """What a record has to be worth before it is paid, as a part of what the held-out ones are worth."""
 
 LOT_SHARE = 0.1
-"""Most that worthless records may earn on average, in lots or with lies, as a part of what as many records like the
-held-out ones earn."""
+"""Most that lots of worthless records may earn on average, as a part of what as many records like the held-out ones
+earn."""
+
+UNIT = 2**34
+"""The fixed-point value of 1, S²: what ``rate`` is the price of, for one record."""
+
+MAX_RATE = 2**128 - 1
+"""Largest rate that an order's terms can hold."""
 
 
 @dataclass(frozen=True, slots=True)
-class ProposedCaps:
+class ProposedLimits:
     """What the buyer could put into its order, each with its reason in one sentence.
 
     Attributes:
-        value_floor, value_cap, records_cap, min_records, spot_check_rows: as the order's fields.
+        value_floor, value_cap, records_cap, min_records: as the order's fields.
         reasons: by the name of the option of ``tip buyer open``.
     """
 
@@ -49,7 +53,6 @@ class ProposedCaps:
     value_cap: int
     records_cap: int
     min_records: int
-    spot_check_rows: int
     reasons: dict[str, str]
 
     def as_options(self) -> dict[str, int]:
@@ -103,13 +106,12 @@ def held_out_values(
     return np.concatenate(values)
 
 
-def propose_caps(values: NDArray[np.float64], trained_on: int, unit: int) -> ProposedCaps:
+def propose_limits(values: NDArray[np.float64], trained_on: int) -> ProposedLimits:
     """Limits from the values of held-out records.
 
     Args:
         values: float64 (n,), n ≥ 2, as :func:`held_out_values` gives them.
         trained_on: number of the buyer's own training records.
-        unit: the fixed-point value of 1, S².
 
     Raises:
         DataError: there are too few values, or their mean is not positive, so that no limit follows from them.
@@ -126,18 +128,13 @@ def propose_caps(values: NDArray[np.float64], trained_on: int, unit: int) -> Pro
     min_records = max(1, ceil((spread / sqrt(2 * np.pi) / (LOT_SHARE * mean)) ** 2))
     error = spread / sqrt(min_records)
     reached = min(1.0, mean + DEVIATIONS * error)
-    value_cap = ceil(reached * unit)
+    value_cap = ceil(reached * UNIT)
     records_cap = max(trained_on, min_records)
-    value_floor = round(FLOOR_SHARE * mean * unit)
-    paid_from, lie = value_floor / unit, longest_lie(records_cap)
-    enough = range(ceil(lie / (mean - paid_from)), MAX_SPOT_CHECK_ROWS)
-    earned = LOT_SHARE * (mean - paid_from)
-    rows = next((k for k in enough if lies_earn(k, lie, paid_from) <= earned), MAX_SPOT_CHECK_ROWS)
-    least = lies_earn(rows, lie, paid_from)
+    value_floor = round(FLOOR_SHARE * mean * UNIT)
     reasons = {
         "--value-floor": (
-            f"{value_floor}, or {paid_from:.4f}: {FLOOR_SHARE:.0%} of what your held-out records are worth; records "
-            "worth less lower the pay of those they are declared with, so that none are declared to hide lies among"
+            f"{value_floor}, or {value_floor / UNIT:.4f}: {FLOOR_SHARE:.0%} of what your held-out records are worth; "
+            "records worth less earn nothing and lower the pay of those they are sold with"
         ),
         "--min-records": (
             f"{min_records}: your {len(values)} held-out records are worth {mean:.4f} ± {spread:.4f} each; lots of so "
@@ -152,22 +149,28 @@ def propose_caps(values: NDArray[np.float64], trained_on: int, unit: int) -> Pro
             f"{records_cap}: a value is the first order of a small change, and your model was trained on {trained_on} "
             "records; more than it has seen already is no small change"
         ),
-        "--spot-check-rows": (
-            f"{rows}: a lie about a row adds at most {lie:.1f} to the sum of values; when so many are opened, a seller "
-            f"of worthless records earns by lies at most {least / (mean - paid_from):.0%} of what one with as many "
-            "records like your held-out ones does, and such a one gains nothing by lies"
-        ),
     }
-    return ProposedCaps(value_floor, value_cap, records_cap, min_records, rows, reasons)
+    return ProposedLimits(value_floor, value_cap, records_cap, min_records, reasons)
 
 
-def lies_earn(rows: int, lie: float, floor: float) -> float:
-    """Most that a declared record without worth earns on average by lies, above ``floor``, in values.
+def propose_rate(limits: ProposedLimits, budget: int, sellers: int) -> int:
+    """The largest rate at which a budget covers the reserves of so many sellers, each the largest there can be.
 
-    Of many records a part f are lies, which ``rows`` opened ones miss with (1 − f)^rows; (f·lie − floor)·(1 − f)^rows
-    is largest at f = (lie + rows·floor) / (lie·(rows + 1)) (docs/binding.md).
+    A seller's reserve is ``⌊(value_cap − value_floor) · records · rate / 2³⁴⌋``, largest at ``records_cap`` records.
+
+    Args:
+        limits: of the order.
+        budget: in the token's smallest unit.
+        sellers: how many are expected to answer.
+
+    Returns:
+        The price of value 1.0 of one record, in the token's smallest unit, in [1, 2¹²⁸). It is 1 even where a budget
+        does not cover the reserves at 1.
+
+    Raises:
+        InputError: no budget, or no seller.
     """
-    if floor >= lie:
-        return 0.0
-    missed = rows * (lie - floor) / (lie * (rows + 1))
-    return (lie - floor) / (rows + 1) * missed**rows
+    if budget < 1 or sellers < 1:
+        raise InputError(f"a budget of {budget} for {sellers} sellers proposes no rate; both must be at least 1")
+    largest = (limits.value_cap - limits.value_floor) * limits.records_cap
+    return min(max(budget * UNIT // (largest * sellers), 1), MAX_RATE)
