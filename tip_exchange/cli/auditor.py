@@ -1,10 +1,9 @@
-"""``tip auditor``: verify, scores, probe."""
+"""``tip auditor``: verify, probe; for arbiters keys, rule."""
 
 from __future__ import annotations
 
 import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -12,19 +11,18 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from tip_exchange.cli import delivery
 from tip_exchange.cli.options import (
     Address,
     Bytes32,
     Session,
-    compute_options,
     progress_bar,
     session_options,
     show,
 )
-from tip_exchange.influence.settings import Compute
 
 if TYPE_CHECKING:
-    from tip_exchange.roles.auditor import Check
+    from tip_exchange.roles.auditing import Check
 
 
 def report_table(title: str, checks: list[Check]) -> Table:
@@ -37,15 +35,22 @@ def report_table(title: str, checks: list[Check]) -> Table:
 
 @click.group()
 def auditor() -> None:
-    """Check an order from the chain and the storage alone."""
+    """Check an order from the chain and the storage alone; rule on contested deliveries."""
+
+
+auditor.add_command(delivery.keys)
+auditor.add_command(delivery.rule)
 
 
 @auditor.command()
 @click.argument("order", type=Bytes32())
 @session_options()
 def verify(session: Session, order: bytes, as_json_output: bool) -> None:
-    """Recompute everything ORDER promises; exit status 1 if a check fails."""
-    from tip_exchange.roles.auditor import Audit
+    """Recompute everything ORDER promises; exit status 1 if a check fails.
+
+    Records stay unread: files are sealed to the buyer.
+    """
+    from tip_exchange.roles.auditing import Audit
 
     audit = Audit(session.market(check_code=False), order)
     results = audit.run()
@@ -68,24 +73,6 @@ def verify(session: Session, order: bytes, as_json_output: bool) -> None:
         sys.exit(1)
 
 
-@auditor.command()
-@click.argument("evidence", type=click.Path(path_type=Path, dir_okay=False, exists=True))
-@session_options()
-def scores(session: Session, evidence: Path, as_json_output: bool) -> None:
-    """Recompute what EVIDENCE (`tip buyer scores --evidence`) claims of a seller; exit status 1 if it does not hold.
-
-    Needs chain and storage only. The buyer's own part is checked first: key, queries, encryptions, decryption.
-    """
-    from tip_exchange.roles.score_evidence import verify_evidence
-
-    found = verify_evidence(session.market(), evidence)
-    said = found.fault or f"mean score {found.mean:+.6f}, value {found.value:+.6f}, at most {found.tolerance:.6f} apart"
-    verdict = "NOT of the records that were valued" if found.convicted else "may be of the records that were valued"
-    show(as_json_output, asdict(found), f"{found.seller}: scores of {found.records} records are {verdict}: {said}")
-    if not found.convicted:
-        sys.exit(1)
-
-
 @auditor.group()
 def probe() -> None:
     """Put an order to the test with an entry whose value you know."""
@@ -93,34 +80,19 @@ def probe() -> None:
 
 @probe.command()
 @click.argument("order", type=Bytes32())
-@click.option("--constant", type=int, help="Value to encrypt, in fixed point; drawn at random otherwise.")
-@click.option(
-    "--records",
-    type=click.Path(path_type=Path, exists=True),
-    help="Records of your own, with which the probe passes for a seller. Needed in an order with tags.",
-)
-@compute_options
+@click.option("--constant", type=int, help="Value to encrypt, in fixed point.  [default: drawn at random]")
 @session_options(wallet=True)
-def submit(
-    session: Session,
-    order: bytes,
-    constant: int | None,
-    records: Path | None,
-    compute: Compute,
-    as_json_output: bool,
-) -> None:
-    """Submit a constant to ORDER as if it were a seller's reply; nobody can tell until you reveal it.
+def submit(session: Session, order: bytes, constant: int | None, as_json_output: bool) -> None:
+    """Submit a constant to ORDER as if it were a seller's reply; nobody can tell it from one.
 
-    It takes one of the order's places. An order that invites sellers takes it from an invited address only. In an order
-    with tags answer the buyer as a seller does (`tip seller check-values`, `tip seller open-rows`): it sees the rows.
+    It takes one of the order's places and reserves the least of its budget, and it stays. An order that invites sellers
+    takes it from an invited address only. It is never revealed: `check` tells whether the buyer attested it right.
     """
     from tip_exchange.roles import probe as role
 
     account = session.account()
     with progress_bar() as progress:
-        known, receipt = role.submit(
-            session.market(), session.home, account, order, constant, records, compute, progress
-        )
+        known, receipt = role.submit(session.market(), session.home, account, order, constant, progress)
     result = {
         "constant": known,
         "already_submitted": receipt is None,
@@ -131,29 +103,12 @@ def submit(
 
 @probe.command()
 @click.argument("order", type=Bytes32())
-@session_options(wallet=True, storage=False)
-def reveal(session: Session, order: bytes, as_json_output: bool) -> None:
-    """Open your probe of ORDER, with no records, so that everybody sees what the buyer made of it.
-
-    Not in an order with tags, where the contract takes no probe: check it there, and challenge.
-    """
-    from tip_exchange.roles import probe as role
-
-    account, market = session.account(), session.market()
-    receipt = role.reveal(market, session.home, account, order)
-    value = market.escrow.submission(order, account.address).value
-    result = {"value": value, "already_revealed": receipt is None, "gas": receipt.gas_used if receipt else 0}
-    show(as_json_output, result, f"revealed: the attested value opens to {value}")
-
-
-@probe.command()
-@click.argument("order", type=Bytes32())
 @click.option("--prober", type=Address(), help="Address that submitted the probe.  [default: the wallet's]")
 @session_options(wallet=True, storage=False)
 def check(session: Session, order: bytes, prober: str | None, as_json_output: bool) -> None:
     """Say whether the buyer of ORDER attested what your probe decrypts to; exit status 1 if not.
 
-    If not, challenge (`tip seller challenge`) and prove (`tip order prove`).
+    If not, challenge and have the contract prove it (`tip order challenge`, `tip order prove`).
     """
     from tip_exchange.roles import probe as role
     from tip_exchange.roles.dispute import told

@@ -61,7 +61,7 @@ def stop(folder: Path, as_json_output: bool) -> None:
 @session_options(wallet=True, storage=False)
 def deploy(session: Session, as_json_output: bool) -> None:
     """Deploy the escrow from your wallet and write down where it is."""
-    from tip_exchange.chain.escrow import deploy as deploy_escrow
+    from tip_exchange.chain.deployment import deploy as deploy_escrow
     from tip_exchange.chain.rpc import connect
     from tip_exchange.chain.transactions import Journal
 

@@ -21,8 +21,8 @@ from tip_exchange.errors import TipError
 def tip() -> None:
     """A data market in which nobody shows their hand.
 
-    A buyer values sellers' records by their influence on its model, under encryption; a contract splits the budget by
-    the values; an auditor checks all of it. Every command may be killed and run again.
+    A buyer values sellers' records by their influence on its model, under encryption, and pays by value for what is
+    then delivered and verified; an auditor checks all of it. Every command may be killed and run again.
     """
 
 

@@ -220,7 +220,8 @@ class Session:
 
     def market(self, *, check_code: bool = True) -> Market:
         """The escrow, its code checked against the shipped artifact unless the caller does it, and the storage."""
-        from tip_exchange.chain.escrow import Deployment, Escrow
+        from tip_exchange.chain.deployment import Deployment
+        from tip_exchange.chain.escrow import Escrow
         from tip_exchange.chain.rpc import connect
         from tip_exchange.roles.market import Market
         from tip_exchange.storage import BlobStore
@@ -291,7 +292,7 @@ def compute_options(command: F) -> F:
         *args: Any,
         batch_tokens: int | None,
         device: Literal["auto", "cpu", "cuda"],
-        dtype: Literal["float32", "bfloat16"],
+        dtype: Literal["float32", "bfloat16"] | None,
         processes: int,
         **rest: Any,
     ) -> Any:
@@ -302,13 +303,12 @@ def compute_options(command: F) -> F:
         click.option(
             "--processes", type=click.IntRange(1), default=1, show_default=True, help="That compute gradients."
         ),
-        click.option("--dtype", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True),
+        click.option("--dtype", type=click.Choice(["float32", "bfloat16"]), help="Of weights.  [default: the model's]"),
         click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True),
         click.option(
             "--batch-tokens",
             type=click.IntRange(1),
-            show_default="768, on CUDA 4096",
-            help="Of a batch; bounds memory.",
+            help="Of a batch; bounds memory.  [default: the model's, else 768, on CUDA 4096]",
         ),
     ):
         decorated = option(decorated)

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tip_exchange.chain.events import KeyRevealed, ReplyPublished
+from tip_exchange.chain.events import KeyRevealed, Reclaimed, ReplyPublished, Settled
 from tip_exchange.chain.transactions import Journal, Receipt
 from tip_exchange.chain.wallets import LocalAccount
-from tip_exchange.commitments import check, keccak, reply_commitment
+from tip_exchange.commitments import REPLY_CELL_BYTES, check, keccak, reply_commitment
 from tip_exchange.encryption.decryption import decrypt
 from tip_exchange.encryption.keys import TernaryKey, unpack
 from tip_exchange.encryption.parameters import parameter_set
 from tip_exchange.errors import ChainError, ContractRevert, IntegrityError, StateError, StorageError, WireError
 from tip_exchange.files import held
-from tip_exchange.roles.buyer import fetch_reply
+from tip_exchange.roles.attesting import fetch_reply, kept_reply
+from tip_exchange.roles.homes import order_folder, probe_folder, submission_folder
 from tip_exchange.roles.market import Market, Progress, require_phase
 from tip_exchange.types import INVALID, UNAVAILABLE, OrderState, Phase, Submission
 
 _DRAWS = 5
 
-
-def own_reply(home: Path, order_id: bytes, seller: str) -> Path:
-    """Where a seller keeps the reply it committed to."""
-    return home / "submissions" / f"{order_id.hex()}-{seller[2:].lower()}" / "reply.bin"
+Indices = tuple[int, int, int]
 
 
 def _working_folder(home: Path, order_id: bytes) -> Path:
@@ -35,11 +34,11 @@ def publish(market: Market, home: Path, account: LocalAccount, order_id: bytes) 
     """Put the seller's own reply on the chain, because the buyer attested UNAVAILABLE; None when it is there already.
 
     Raises:
-        StateError: this home holds no reply to the order, or the order is in another phase.
+        StateError: this home holds no reply to the order.
         IntegrityError: the reply kept here is not the one committed to.
-        ContractRevert: the buyer did have the reply.
+        ContractRevert: the buyer did have the reply, or the order is in another phase.
     """
-    path = own_reply(home, order_id, account.address)
+    path = submission_folder(home, order_id, account.address) / "reply.bin"
     if not path.exists():
         raise StateError(f"{path} is gone; restore it, only the reply committed to at submit can be published")
     entry = market.escrow.submission(order_id, account.address)
@@ -48,25 +47,35 @@ def publish(market: Market, home: Path, account: LocalAccount, order_id: bytes) 
     require_phase(market.escrow.order(order_id), Phase.PUBLISHING)
     reply = path.read_bytes()
     check(str(path), entry.reply_hash, reply_commitment(reply))
-    return market.escrow.publish_reply(account, Journal(home / "journal"), order_id, account.address, reply)
+    journal = Journal(home / "journal")
+    return market.escrow.publish_reply(account, journal, order_id, account.address, reply, entry.commitments)
 
 
 def challenge(market: Market, home: Path, account: LocalAccount, order_id: bytes) -> Receipt | None:
-    """Doubt the attestation: post the bond, so that the buyer has to show its key; None when somebody has already.
+    """Doubt the attestation: post the bond, so that the buyer has to show its key, and draw where the key has to fit.
+
+    The draw comes in the same command, a block later, while every node still knows the hash of the block that draws.
+
+    Returns:
+        The receipt of the challenge; None when somebody has challenged already.
 
     Raises:
-        StateError, ContractRevert: the order is in another phase.
+        ContractRevert: the order is in another phase.
         InsufficientFunds: the account holds less than the bond.
+        ChainError: the draw is still to be made; run the same command again.
     """
     with held(_working_folder(home, order_id)):
-        if market.escrow.dispute(order_id).challenger is not None:
-            return None
-        require_phase(market.escrow.order(order_id), Phase.CHALLENGING)
-        return market.escrow.challenge(account, Journal(home / "journal"), order_id)
+        receipt = None
+        if market.escrow.dispute(order_id).challenger is None:
+            require_phase(market.escrow.order(order_id), Phase.CHALLENGING)
+            receipt = market.escrow.challenge(account, Journal(home / "journal"), order_id)
+    if market.escrow.phase(order_id) == Phase.RESPONDING:
+        draw(market, home, account, order_id)
+    return receipt
 
 
-def draw(market: Market, home: Path, account: LocalAccount, order_id: bytes) -> int:
-    """Draw the index at which the key has to fit, once the block that draws it is mined; the index.
+def draw(market: Market, home: Path, account: LocalAccount, order_id: bytes) -> Indices:
+    """Draw the indices at which the key has to fit, once the block that draws them is mined; they are returned.
 
     Raises:
         ContractRevert: the order is in another phase.
@@ -74,20 +83,20 @@ def draw(market: Market, home: Path, account: LocalAccount, order_id: bytes) -> 
     """
     for _ in range(_DRAWS):
         dispute = market.escrow.dispute(order_id)
-        if dispute.index is not None:
-            return dispute.index
+        if dispute.indices is not None:
+            return dispute.indices
         require_phase(market.escrow.order(order_id), Phase.RESPONDING)
         # One block more than needed: some nodes estimate gas as of the newest block instead of the next.
         market.escrow.wait_for_block(dispute.draw_block + 1)
         try:
-            market.escrow.draw_index(account, Journal(home / "journal"), order_id)
+            market.escrow.draw_indices(account, Journal(home / "journal"), order_id)
         except ContractRevert as revert:
             if revert.error != "AlreadyDrawn":  # by somebody else, meanwhile
                 raise
-    index = market.escrow.dispute(order_id).index
-    if index is None:
+    indices = market.escrow.dispute(order_id).indices
+    if indices is None:
         raise ChainError(f"order 0x{order_id.hex()}: each of {_DRAWS} draws was postponed; run the same command again")
-    return index
+    return indices
 
 
 def revealed_key(market: Market, order: OrderState) -> bytes:
@@ -150,7 +159,8 @@ def prove(
         every: have the contract decrypt honest entries as well.
 
     Raises:
-        StateError: the order is in another phase.
+        StateError: one of ``sellers`` has no live entry, or the key is not public.
+        ContractRevert: the order is in another phase.
         StorageError: the reply of one of ``sellers`` is not to be had.
     """
     with held(_working_folder(home, order_id)):
@@ -179,14 +189,14 @@ def prove(
                     raise
                 proofs.append(Proof(entry.seller, attested, None, None))
                 continue
-            tagged = order.terms.tagged
-            value = INVALID if coefficients is None else decrypt(reply, coefficients, parameters, tagged=tagged)
+            value = INVALID if coefficients is None else decrypt(reply, coefficients, parameters)
             receipt = None
-            # Left UNAVAILABLE, it has no tag; the contract takes no proof of it.
-            may_count = not (order.tag_key and attested == UNAVAILABLE)
-            if may_count and (value != attested or every):
+            # The contract cannot be shown fewer bytes than a cell has.
+            if len(reply) >= REPLY_CELL_BYTES and (value != attested or every):
                 journal = Journal(home / "journal")
-                receipt = market.escrow.prove_reply(account, journal, order_id, entry.seller, key, reply)
+                receipt = market.escrow.prove_reply(
+                    account, journal, order_id, entry.seller, key, reply, entry.commitments
+                )
             proofs.append(Proof(entry.seller, attested, value, receipt))
         progress("decrypting", len(entries), len(entries))
         return proofs
@@ -200,84 +210,87 @@ def _coefficients(key: bytes, order: OrderState) -> TernaryKey | None:
 
 
 def find_reply(market: Market, home: Path, order_id: bytes, entry: Submission, published: bytes | None = None) -> bytes:
-    """A committed reply: as published on the chain, as kept in this home, or from the storage.
+    """A committed reply: as kept in this home, as published on the chain, or from the storage.
 
     Raises:
         StorageError, IntegrityError: it is in none of them.
     """
-    candidates = [published] if published is not None else []
-    for path in (own_reply(home, order_id, entry.seller), own_probe(home, order_id, entry.seller)):
-        if path.exists():
-            candidates.append(path.read_bytes())
+    paths = [folder(home, order_id, entry.seller) / "reply.bin" for folder in (submission_folder, probe_folder)]
+    with suppress(StateError):  # this home is not the buyer's
+        paths.insert(0, kept_reply(order_folder(home, "0x" + order_id.hex()), entry.seller))
+    candidates = [path.read_bytes() for path in paths if path.exists()]
+    if published is not None:
+        candidates.append(published)
     for reply in candidates:
         if reply_commitment(reply) == entry.reply_hash:
             return reply
     return fetch_reply(market.store, entry)
 
 
-def own_probe(home: Path, order_id: bytes, prober: str) -> Path:
-    """Where a prober keeps the reply it committed to."""
-    return home / "probes" / f"{order_id.hex()}-{prober[2:].lower()}" / "reply.bin"
-
-
 @dataclass(frozen=True, slots=True)
 class Push:
-    """One payment that was due: ``what`` to ``to``; ``refused`` says why it did not go through."""
+    """One payment that was pushed.
 
-    what: str
-    to: str
+    Attributes:
+        seller: for whom ``settle`` was called; None for ``reclaim``.
+        paid: what it paid.
+        receipt: None if it was refused.
+        refused: why it did not go through.
+    """
+
+    seller: str | None
+    paid: Settled | Reclaimed | None
     receipt: Receipt | None
     refused: str = ""
 
 
-def settle(market: Market, home: Path, account: LocalAccount, order_id: bytes) -> list[Push]:
-    """Push everything that is due now to anybody: what the buyer lost, the challenger's bond, rewards, claims, refund.
+NOT_DUE = frozenset({"NothingDue", "TooEarly", "AlreadySettled", "SellerRejected"})
+"""Reverts of a payment that is not due, now or any more."""
 
-    A receiver that refuses its money holds up nobody else.
+
+def settle_all(market: Market, home: Path, account: LocalAccount, order_id: bytes) -> list[Push]:
+    """Push everything that is due now: what no seller can earn any more, and every seller's settlement.
+
+    A payment that is refused holds up no other. What is not due yet, or was paid before, is left out.
 
     Raises:
-        ContractRevert: it is too early: the order is in a warm phase and nothing is lost.
+        ContractRevert: it is too early for any: weights are not final, and nothing is lost.
         ChainError: the node failed; run the same command again.
     """
     with held(_working_folder(home, order_id)):
         escrow, journal = market.escrow, Journal(home / "journal")
-        order, dispute = escrow.order(order_id), escrow.dispute(order_id)
-        cold = order.phase in (Phase.CLAIMING, Phase.CLOSED)
-        if not cold and not order.lost:
-            require_phase(order, Phase.CLAIMING)
-        entries = escrow.submissions(order_id)
+        order = escrow.order(order_id)
+        if order.phase not in (Phase.LOST, Phase.CLOSED):
+            require_phase(order, Phase.DELIVERING)
         pushes: list[Push] = []
 
-        def push(what: str, to: str, step: Callable[[], Receipt]) -> None:
+        def push(seller: str | None, step: Callable[[], Receipt]) -> None:
             try:
-                pushes.append(Push(what, to, step()))
+                receipt = step()
             except ContractRevert as revert:
-                if revert.error not in ("NothingToRefund", "NothingToClaim", "NothingToForfeit"):
-                    pushes.append(Push(what, to, None, str(revert)))
+                if revert.error not in NOT_DUE:
+                    pushes.append(Push(seller, None, None, str(revert)))
+            else:
+                if not receipt.resumed:
+                    pushes.append(Push(seller, None, receipt))
 
-        if not order.forfeited and (order.lost or dispute.differences):
-            push("forfeit", order.terms.forfeitTo, lambda: escrow.forfeit(account, journal, order_id))
-        if not cold:
-            return pushes
-        right = bool(dispute.differences) or (order.lost and not dispute.key_revealed)
-        if dispute.challenger is not None and right and not dispute.bond_returned:
-            push("challenge bond", dispute.challenger, lambda: escrow.return_bond(account, journal, order_id))
-        for entry in entries:
-            if entry.prover is not None and not entry.rewarded:
+        if not order.reclaimed:
+            push(None, lambda: escrow.reclaim(account, journal, order_id))
+        for entry in escrow.submissions(order_id):
+            if not (entry.rejected or entry.settled):
                 push(
-                    "reward",
-                    entry.prover,
-                    lambda seller=entry.seller: escrow.claim_reward(account, journal, order_id, seller),  # type: ignore[misc]
-                )
-        for entry in entries:
-            if order.phase == Phase.CLAIMING and not entry.claimed and any(escrow.payout(order_id, entry.seller)):
-                push(
-                    "claim",
                     entry.seller,
-                    lambda seller=entry.seller: escrow.claim(account, journal, order_id, seller),  # type: ignore[misc]
+                    lambda seller=entry.seller: escrow.settle(account, journal, order_id, seller),  # type: ignore[misc]
                 )
-        push("refund", order.terms.buyer, lambda: escrow.refund(account, journal, order_id))
-        return [one for one in pushes if one.receipt is None or not one.receipt.resumed]
+        paid = {
+            (event.transaction, event.seller if isinstance(event, Settled) else None): event
+            for event in (escrow.events(order_id) if pushes else ())
+            if isinstance(event, Settled | Reclaimed)
+        }
+        return [
+            one if one.receipt is None else replace(one, paid=paid.get((one.receipt.transaction, one.seller)))
+            for one in pushes
+        ]
 
 
 def told(value: int | None) -> str:

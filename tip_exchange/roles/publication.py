@@ -1,4 +1,8 @@
-"""The buyer's model as content-addressed blobs: a manifest under its Keccak hash, each file under its SHA-256."""
+"""What a buyer publishes beside its query, as content-addressed blobs.
+
+The model is a manifest under its Keccak-256 hash and each file under its SHA-256; the licence is a text under its
+Keccak-256 hash, the allow-list a JSON list under the root that the order names.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from typing import TYPE_CHECKING
 from eth_utils.address import to_checksum_address
 
 from tip_exchange.commitments import canonical_json, file_digest, keccak, sellers_root
-from tip_exchange.errors import WireError
+from tip_exchange.errors import InputError, WireError
 from tip_exchange.files import held
 from tip_exchange.influence.records import Record
 from tip_exchange.storage import BlobStore
@@ -23,6 +27,9 @@ MODEL_LIMIT = 4 * 2**30
 """Most bytes a seller downloads for a model."""
 
 SELLERS_LIMIT = 2**20
+
+LICENCE_LIMIT = 2**20
+"""Most bytes of a licence."""
 
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)+")
@@ -119,6 +126,49 @@ def fetch_sellers(store: BlobStore, root: bytes) -> list[str]:
     """The invited sellers, whose list has the order's ``sellersRoot``."""
     blob = store.get(root, limit=SELLERS_LIMIT, commitment=lambda data: sellers_root(parse_sellers(data)))
     return parse_sellers(blob)
+
+
+def licence_bytes(text: str) -> bytes:
+    """The bytes of a licence; their Keccak-256 hash is the order's ``licenceHash``.
+
+    Raises:
+        InputError: it is empty, too long, or not a text that has an encoding.
+    """
+    try:
+        encoded = text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"the licence cannot be written as UTF-8: {error}") from error
+    if not text.strip() or len(encoded) > LICENCE_LIMIT:
+        raise InputError(f"a licence has 1 to {LICENCE_LIMIT} bytes of text, not {len(encoded)}")
+    return encoded
+
+
+def publish_licence(store: BlobStore, text: str) -> bytes:
+    """Put the text under which records are sold; its hash, 32 bytes.
+
+    Raises:
+        InputError: as :func:`licence_bytes`.
+        StorageError: the storage cannot be reached or written.
+    """
+    encoded = licence_bytes(text)
+    digest = keccak(encoded)
+    store.put(digest, encoded)
+    return digest
+
+
+def fetch_licence(store: BlobStore, licence_hash: bytes) -> str:
+    """The text that an order's ``licenceHash`` names.
+
+    Raises:
+        IntegrityError: other or more bytes than a licence has.
+        StorageError: missing, or the storage cannot be reached.
+        WireError: the bytes are no UTF-8 text.
+    """
+    encoded = store.get(licence_hash, limit=LICENCE_LIMIT, commitment=keccak)
+    try:
+        return encoded.decode()
+    except UnicodeDecodeError as error:
+        raise WireError(f"licence 0x{licence_hash.hex()}: not UTF-8: {error}") from error
 
 
 def read_model_records(model: ModelFolder, path: Path) -> list[Record]:

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tip_exchange.chain.reverts import clock
+from tip_exchange.chain.events import Challenged, Reclaimed
+from tip_exchange.chain.phases import clock
 from tip_exchange.chain.transactions import Journal, Receipt
 from tip_exchange.chain.wallets import LocalAccount
 from tip_exchange.commitments import check, reply_commitment
@@ -19,23 +20,20 @@ from tip_exchange.errors import (
     FolderHeld,
     InsufficientFunds,
     IntegrityError,
+    NotYet,
     StorageError,
-    UncheckedSeller,
     WrongChain,
 )
-from tip_exchange.files import held, read_state
-from tip_exchange.influence.settings import STANDARD, Compute
-from tip_exchange.roles import buyer
+from tip_exchange.files import held, read_state, write_atomic
+from tip_exchange.roles.attesting import attest, kept_reply, reply_opener
 from tip_exchange.roles.dispute import draw, published_replies
-from tip_exchange.roles.market import Market, Progress, query_kind, require_phase
-from tip_exchange.roles.row_check import check_rows, reject_sellers
-from tip_exchange.roles.spot_check import Asked, asked_at
-from tip_exchange.roles.verdicts import is_checked
+from tip_exchange.roles.homes import order_folder, order_id_in
+from tip_exchange.roles.market import Market, Progress, require_final, require_phase
 from tip_exchange.types import UNAVAILABLE, OrderState, Phase
 
 
 def answer(market: Market, home: Path, account: LocalAccount, order: str) -> list[tuple[str, Receipt]]:
-    """Attest padded value and tag of every published reply not answered yet, from the bytes on the chain.
+    """Attest the padded value of every published reply not answered yet, from the bytes on the chain, and keep them.
 
     Returns:
         Seller and receipt of each answer; empty when nothing was unanswered.
@@ -44,8 +42,8 @@ def answer(market: Market, home: Path, account: LocalAccount, order: str) -> lis
         StateError: this home has no such order.
         IntegrityError: the node shows other bytes than those committed; use another node.
     """
-    folder = buyer.order_folder(home, order)
-    identity = buyer.identity_of(folder)
+    folder = order_folder(home, order)
+    identity = order_id_in(folder)
     with held(folder):
         state = market.escrow.order(identity)
         waiting = [
@@ -58,54 +56,83 @@ def answer(market: Market, home: Path, account: LocalAccount, order: str) -> lis
         if state.phase != Phase.PUBLISHING:
             require_phase(state, Phase.ANSWERING)
         published, journal = published_replies(market, identity), Journal(home / "journal")
-        open_one, answers = buyer.reply_opener(folder, state), []
+        open_reply, answers = reply_opener(folder, state.terms), []
         for entry in waiting:
             reply = published.get(entry.seller, b"")
             check(f"published reply of seller {entry.seller}", entry.reply_hash, reply_commitment(reply))
-            receipt = market.escrow.answer_reply(account, journal, identity, entry.seller, *open_one(entry, reply))
+            write_atomic(kept_reply(folder, entry.seller), reply)
+            receipt = market.escrow.answer_reply(account, journal, identity, entry.seller, open_reply(reply))
             answers.append((entry.seller, receipt))
         return answers
 
 
-def respond(market: Market, home: Path, account: LocalAccount, order: str) -> Receipt | None:
-    """Show the order's key after a challenge, drawing the index first if nobody has; None when the key is shown.
+LATEST_PART = 4
+"""A watcher waits, for missing replies and for blocks to be final, until a quarter of a window is left."""
 
-    The key, and with it the query, is public from then on, for everybody and for ever.
+
+def respond(market: Market, home: Path, account: LocalAccount, order: str) -> Receipt | None:
+    """Show the order's key after a challenge, drawing the indices first if nobody has; None when the key is shown.
+
+    The key, and with it the query, is public from then on, for everybody and for ever. So it is shown only when the
+    block of the challenge is final, or little of the window is left: a challenge that a reorganisation undoes would
+    have shown it for nothing.
 
     Raises:
-        StateError: this home has no such order, or nobody has challenged it.
-        ContractRevert: the key does not fit, or the time is over.
+        StateError: this home has no such order.
+        NotYet: the challenge is not final.
+        ContractRevert: nobody has challenged the order, the key does not fit, or the time is over.
     """
     # SEAL takes a second to load, and only this step needs it
     from tip_exchange.encryption.query import zero_block_opening
 
-    folder = buyer.order_folder(home, order)
-    identity = buyer.identity_of(folder)
+    folder = order_folder(home, order)
+    identity = order_id_in(folder)
     with held(folder):
-        dispute = market.escrow.dispute(identity)
-        if dispute.key_revealed:
-            return None
+        # the order first: what is mined after that is seen in the dispute
         state = market.escrow.order(identity)
+        if market.escrow.dispute(identity).key_revealed:
+            return None
         require_phase(state, Phase.RESPONDING)
-        index = draw(market, home, account, identity)
+        if market.escrow.now() < state.respond_until - state.terms.challengeWindow // LATEST_PART:
+            for event in market.escrow.events(identity):
+                if isinstance(event, Challenged):
+                    require_final(market.escrow, event.block, f"the challenge of order 0x{identity.hex()}")
+        indices = draw(market, home, account, identity)
         parameters = parameter_set(state.terms.parameterSet)
         dimension = read_state(folder / "order.json")["dimension"]
-        query = map_query(folder / "query.bin", parameters, dimension, query_kind(state.terms))
+        query = map_query(folder / "query.bin", parameters, dimension)
+        openings = [zero_block_opening(query, index) for index in indices]
         return market.escrow.reveal_key(
             account,
             Journal(home / "journal"),
             identity,
             (folder / "secret_key.bin").read_bytes(),
-            *zero_block_opening(query, index),
+            openings[0][0],
+            [cell for _, cell, _ in openings],
+            [proof for _, _, proof in openings],
         )
 
 
-VALUES_PART, ROWS_PART = 4, 2
-"""Sellers have a quarter of what is left of Attesting when they are asked for check values, and half of what is left
-when they are asked for rows, before a watcher rejects those that sent none; the rest is for checks and attestation."""
+def reclaim(market: Market, home: Path, account: LocalAccount, order: str) -> tuple[Receipt | None, int]:
+    """Have what no seller can earn any more paid, once weights are final, or the order is lost or nobody is in it.
 
-LATEST_PART = 4
-"""A watcher waits for missing replies until a quarter of Attesting is left, and attests UNAVAILABLE then."""
+    Returns:
+        The receipt, None if it was paid before, and the amount that came back, in the token's smallest unit.
+
+    Raises:
+        StateError: this home has no such order.
+        ContractRevert: it is too early.
+    """
+    folder = order_folder(home, order)
+    identity = order_id_in(folder)
+    with held(folder):
+        state, receipt = market.escrow.order(identity), None
+        if not state.reclaimed:
+            if state.phase not in (Phase.LOST, Phase.CLOSED):
+                require_phase(state, Phase.DELIVERING)
+            receipt = market.escrow.reclaim(account, Journal(home / "journal"), identity)
+    events = market.escrow.events(identity)
+    return receipt, sum(event.to_buyer for event in events if isinstance(event, Reclaimed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,77 +144,46 @@ class Watched:
     over: bool
 
 
+Delivering = Callable[[Market, OrderState], tuple[str, bool]]
+"""What a watcher does about deliveries at each look in Delivering: what was done ("" for nothing), whether all is over.
+
+:class:`tip_exchange.roles.receiving.Receiving` is one; without any a watcher ends when weights are final.
+"""
+
+
 def look(
-    market: Market, home: Path, account: LocalAccount, order: str, progress: Progress, *, compute: Compute = STANDARD
+    market: Market,
+    home: Path,
+    account: LocalAccount,
+    order: str,
+    progress: Progress,
+    delivering: Delivering | None = None,
 ) -> Watched:
     """Do what the order asks of its buyer now, if anything.
 
-    Once submissions are over, has sellers tell check values and open rows, checks them and rejects who fails, where the
-    order has tags or asks for rows; then attests (waiting a while for missing replies), answers published replies,
-    shows the key to a challenge, and takes refunds.
+    Attests once submissions are over (waiting a while for missing replies), answers published replies, shows the key
+    to a challenge, reclaims when weights are final or the order is over, and then does what ``delivering`` does.
 
     Raises:
         TipError: as the steps do.
     """
-    identity = buyer.identity_of(buyer.order_folder(home, order))
+    identity = order_id_in(order_folder(home, order))
     state = market.escrow.order(identity)
     done, over = "", False
     if state.phase == Phase.ATTESTING:
-        if is_checked(state.terms) and not state.attested:
-            done, waits = _check_in_time(market, home, account, order, state, progress, compute)
-            if waits:
-                return Watched(state.phase, done, over)
-        attested = _attest_in_time(market, home, account, order, state, progress)
-        done = "; ".join(filter(None, (done, attested)))
+        done = _attest_in_time(market, home, account, order, state, progress)
     elif state.phase in (Phase.PUBLISHING, Phase.ANSWERING):
         answers = answer(market, home, account, order)
         done = "answered " + ", ".join(seller for seller, _ in answers) if answers else ""
     elif state.phase == Phase.RESPONDING:
         done = "showed the key" if respond(market, home, account, order) else ""
-    elif state.phase in (Phase.CLAIMING, Phase.CLOSED):
-        try:
-            receipt, amount = buyer.refund(market, home, account, order)
-            done = "" if receipt.resumed else f"took back {amount}"
-        except ContractRevert as revert:
-            if revert.error != "NothingToRefund":
-                raise
-        over = state.phase == Phase.CLOSED
+    elif state.phase in (Phase.DELIVERING, Phase.LOST, Phase.CLOSED):
+        receipt, amount = reclaim(market, home, account, order)
+        done, over = f"took back {amount}" if receipt is not None and not receipt.resumed else "", True
+        if state.phase == Phase.DELIVERING and delivering is not None:
+            delivered, over = delivering(market, state)
+            done = "; ".join(filter(None, (done, delivered)))
     return Watched(state.phase, done, over)
-
-
-def waits_until(asked: int, attest_until: int, part: int) -> int:
-    """When a watcher stops to wait for sellers that were asked then, all three Unix seconds of the chain."""
-    return asked + (attest_until - asked) // part
-
-
-def _check_in_time(
-    market: Market,
-    home: Path,
-    account: LocalAccount,
-    order: str,
-    state: OrderState,
-    progress: Progress,
-    compute: Compute,
-) -> tuple[str, bool]:
-    """What was done about check values and rows, and whether the attestation has to wait."""
-    verdicts = check_rows(market, home, order, progress, compute=compute)
-    missing = [each.seller for each in verdicts if each.status in ("not told", "not opened")]
-    drawn = all(each.status not in ("not told", "waiting") for each in verdicts)
-    if missing:
-        # a seller that told nothing keeps all others waiting, so it has less time
-        wanted: Asked = "rows" if drawn else "check values"
-        part = ROWS_PART if drawn else VALUES_PART
-        asked = asked_at(buyer.order_folder(home, order), wanted)
-        latest = waits_until(asked, state.attest_until, part)
-        if market.escrow.now() < latest:
-            return f"waits until {clock(latest)} for {wanted} of {', '.join(missing)}", True
-    after = reject_sellers(market, home, account, order, verdicts, ("failed", "not told", "not opened"))
-    said = [
-        f"rejected {was.seller} ({was.status}: {'; '.join(was.reasons)})"
-        for was, now in zip(verdicts, after, strict=True)
-        if was.status != now.status
-    ]
-    return "; ".join(said), all(each.status == "rejected" for each in after) or not drawn
 
 
 def _attest_in_time(
@@ -196,7 +192,7 @@ def _attest_in_time(
     latest = state.attest_until - state.terms.attestWindow // LATEST_PART
     overdue = market.escrow.now() >= latest
     try:
-        receipt = buyer.attest(market, home, account, order, progress, missing_unavailable=overdue)
+        receipt = attest(market, home, account, order, progress, missing_unavailable=overdue)
     except (StorageError, IntegrityError) as error:
         return f"waits until {clock(latest)} for a missing reply: {error}"
     missing = [e.seller for e in market.escrow.submissions(state.order_id) if e.attested == UNAVAILABLE]
@@ -204,7 +200,20 @@ def _attest_in_time(
     return said if receipt else ""
 
 
-MENDED_BY_TIME = frozenset({"WrongPhase", "DrawTooEarly", "AlreadyDrawn", "IndexNotDrawn", "NothingToAnswer"})
+MENDED_BY_TIME = frozenset(
+    {
+        "WrongPhase",
+        "WrongDeliveryState",
+        "OutsideWindow",
+        "DrawTooEarly",
+        "AlreadyDrawn",
+        "IndicesNotDrawn",
+        "NothingToAnswer",
+        "NothingDue",
+        "TooEarly",
+        "AlreadySettled",
+    }
+)
 """Reverts of a step that came too early, or that somebody else was faster with: the next look sees how things stand."""
 
 REFUSALS = 3
@@ -219,24 +228,23 @@ def watch(
     poll: float,
     report: Callable[[str], None],
     progress: Progress,
+    delivering: Delivering | None = None,
     sleep: Callable[[float], None] = time.sleep,
-    *,
-    compute: Compute = STANDARD,
 ) -> None:
-    """Look every ``poll`` seconds until the order is closed and paid back; a node or storage that fails is asked again.
+    """Look every ``poll`` seconds until the order asks nothing more; a node or storage that fails is asked again.
 
-    So is a contract that refuses a step for reasons of time, and an attestation when a check from elsewhere has found
-    something new since this one's. Any other revert (a key that does not fit, a wrong wallet)
+    So is a contract that refuses a step for reasons of time. Any other revert (a key that does not fit, a wrong wallet)
     is tried REFUSALS times, each through a node asked anew, and then ends the watch: somebody has to see to it before
-    the deadline, and is told nothing by a watcher that tries for ever.
+    the deadline, and is told nothing by a watcher that tries for ever. What fails at one seller's delivery is reported
+    and ends nothing: the other deliveries have deadlines too.
 
     Args:
         market: opens the escrow and the storage; called again after a failure.
         home, account, order, progress: where, by whom, for which order.
         poll: seconds between looks; far shorter than the order's windows.
         report: told of everything done, and of every failure, once.
+        delivering: what to do about deliveries.
         sleep: waits.
-        compute: where and how gradients of opened rows are computed.
 
     Raises:
         StateError, InsufficientFunds, WrongChain, ContractRevert: what waiting does not mend.
@@ -246,10 +254,10 @@ def watch(
     while True:
         try:
             opened = opened or market()
-            seen = look(opened, home, account, order, progress, compute=compute)
+            seen = look(opened, home, account, order, progress, delivering)
         except (InsufficientFunds, WrongChain):
             raise
-        except (ChainError, StorageError, IntegrityError, FolderHeld, UncheckedSeller) as error:
+        except (ChainError, StorageError, IntegrityError, FolderHeld, NotYet) as error:
             line, over, opened = f"will try again: {error}", False, None
             if isinstance(error, ContractRevert) and error.error not in MENDED_BY_TIME:
                 refused = refused + 1 if line == said else 1
