@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import secrets
 import subprocess
 import sys
 import tempfile
@@ -31,10 +30,10 @@ from benchmarks.memory import resident
 from benchmarks.timing import alternate, ratios, spread
 from tip_exchange.encryption.decryption import decrypt
 from tip_exchange.encryption.packing import fixed_point, inner_product
-from tip_exchange.encryption.parameters import WIDE, QueryKind
+from tip_exchange.encryption.pads import AffinePad
+from tip_exchange.encryption.parameters import WIDE
 from tip_exchange.encryption.query import SecretKey, encrypted_query
-from tip_exchange.encryption.scoring import new_pad, value_data_set
-from tip_exchange.encryption.tags import TagKey, check_values, open_reply
+from tip_exchange.encryption.scoring import value_data_set
 from tip_exchange.encryption.wire import (
     Query,
     decode_query,
@@ -45,9 +44,9 @@ from tip_exchange.encryption.wire import (
     replies_bytes,
     reply_bytes,
 )
-from tip_exchange.settlement import centred, opened_value
+from tip_exchange.settlement import centred
 
-PARTS = ("records", "dimensions", "traffic", "data-set", "tagged", "large", "cores", "step")
+PARTS = ("records", "dimensions", "traffic", "data-set", "large", "cores", "step")
 MINILM_PARAMETERS = 10_794_624
 """Weights and biases of MiniLM-L6-H384 without its embeddings."""
 
@@ -60,15 +59,14 @@ class Size:
     peers: float
     rounds: int
     dimensions: tuple[int, ...]
-    tagged: tuple[int, ...]
     large: int
     cores: int
     step_records: int
     shape: shapes.Shape
 
 
-FULL = Size(4096, 1.0, 5, (4676, 8292), (4676, 100_000), MINILM_PARAMETERS, 1_000_000, 32, shapes.SHAPES[0])
-QUICK = Size(64, 1 / 32, 2, (384,), (384,), 20_000, 2048, 4, shapes.TINY[0])
+FULL = Size(4096, 1.0, 5, (4676, 8292), MINILM_PARAMETERS, 1_000_000, 32, shapes.SHAPES[0])
+QUICK = Size(64, 1 / 32, 2, (384,), 20_000, 2048, 4, shapes.TINY[0])
 
 
 @contextmanager
@@ -179,7 +177,7 @@ def data_set(size: Size) -> Iterator[dict[str, Any]]:
     gradient = fixed_point(rows[0].astype(np.float64), WIDE, "gradient")
 
     def step() -> None:
-        encode_reply(value_data_set(query, gradient, new_pad(WIDE)))
+        encode_reply(value_data_set(query, gradient, AffinePad.fresh(WIDE)))
 
     with one_core():
         samples = alternate({"step": step}, 5 * size.rounds)["step"]
@@ -187,41 +185,6 @@ def data_set(size: Size) -> Iterator[dict[str, Any]]:
     setting = f"d = {dimension}, any n, one core"
     yield row("kilobytes of query, zero block and reply", setting, "ours", 400, [total / 1000])
     yield row("milliseconds of the encrypted step", setting, "ours", 50, [1000 * each.wall for each in samples])
-
-
-def tagged(size: Size) -> Iterator[dict[str, Any]]:
-    """What tags add to a data set's valuation: bytes and time, buyer's and seller's, and the buyer's opening."""
-    for dimension in size.tagged:
-        direction, rows = vectors(dimension, 1)
-        integers = fixed_point(direction, WIDE, "query")
-        gradient = fixed_point(rows[0].astype(np.float64), WIDE, "gradient")
-        key, tags, check_seed = SecretKey.fresh(WIDE), TagKey.fresh(), secrets.token_bytes(32)
-        blob = b"".join(encrypted_query(integers, key, tags=(tags, check_seed)))
-        query = decode_query(blob, parameters=WIDE, dimension=dimension, kind=QueryKind.TAGGED)
-        _, plain = _query(integers)
-        tag_pad, pad = new_pad(WIDE), new_pad(WIDE)
-
-        def reply() -> bytes:
-            return encode_reply(value_data_set(query, gradient, tag_pad, pad))  # noqa: B023 (called in this turn)
-
-        sent, checks = reply(), check_values(check_seed, gradient, WIDE)
-        opened = open_reply(sent, key.coefficients, WIDE)
-        tag = tags.tag(opened.second, checks)
-        exact = (tag - tag_pad - tags.alpha * (opened.value - pad)) % WIDE.t == 0
-        steps: dict[str, Callable[[], object]] = {
-            "query": lambda: b"".join(encrypted_query(integers, key, tags=(tags, check_seed))),  # noqa: B023
-            "query without tags": lambda: b"".join(encrypted_query(integers, key)),  # noqa: B023
-            "reply": reply,
-            "reply without tags": lambda: encode_reply(value_data_set(plain, gradient, pad)),  # noqa: B023
-            "check values": lambda: check_values(check_seed, gradient, WIDE),  # noqa: B023
-            "opening": lambda: open_reply(sent, key.coefficients, WIDE),  # noqa: B023
-        }
-        with one_core():
-            samples = alternate(steps, size.rounds)
-        setting = f"d = {dimension:,}, tagged, one core"
-        yield row("kilobytes of query and reply", setting, "ours", None, [(len(blob) + len(sent)) / 1000], exact=exact)
-        for name in steps:
-            yield row(f"processor ms of the {name}", setting, "ours", None, [1000 * each.cpu for each in samples[name]])
 
 
 def large(size: Size) -> Iterator[dict[str, Any]]:
@@ -240,7 +203,7 @@ def _large(dimension: int) -> dict[str, Any]:
         fixed_point(vector / np.linalg.norm(vector) * (1 - 1e-12), WIDE, "vector")
         for vector in (rng.standard_normal(dimension) for _ in range(2))
     )
-    expected, pad = centred(inner_product(integers, gradient)), new_pad(WIDE)
+    expected, pad = centred(inner_product(integers, gradient)), AffinePad.fresh(WIDE)
     with tempfile.TemporaryDirectory() as folder, one_core():
         path, clock = Path(folder) / "query", time.perf_counter()
         key = SecretKey.fresh(WIDE)
@@ -249,7 +212,7 @@ def _large(dimension: int) -> dict[str, Any]:
         encrypted = time.perf_counter()
         reply = encode_reply(value_data_set(map_query(path, WIDE, dimension), gradient, pad))
         evaluated = time.perf_counter()
-        exact = opened_value(decrypt(reply, key.coefficients, WIDE), pad) == expected
+        exact = centred(pad.factor * (decrypt(reply, key.coefficients, WIDE) - pad.pad)) == expected
         return {
             "encrypt": encrypted - clock,
             "evaluate": evaluated - encrypted,
@@ -286,7 +249,7 @@ def step(size: Size) -> Iterator[dict[str, Any]]:
         return result
 
     def encrypted(vector: NDArray[np.float64]) -> None:
-        encode_reply(value_data_set(query, fixed_point(vector, WIDE, "gradient"), new_pad(WIDE)))
+        encode_reply(value_data_set(query, fixed_point(vector, WIDE, "gradient"), AffinePad.fresh(WIDE)))
 
     times = []
     for _ in range(size.rounds):
@@ -310,7 +273,6 @@ def measurements(peers: Sequence[Contestant], size: Size, parts: Sequence[str] =
         "dimensions": lambda: dimensions(size),
         "traffic": traffic,
         "data-set": lambda: data_set(size),
-        "tagged": lambda: tagged(size),
         "large": lambda: large(size),
         "cores": lambda: cores(size),
         "step": lambda: step(size),

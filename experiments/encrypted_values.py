@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from tip_exchange.commitments import keccak, reply_commitment
 from tip_exchange.encryption.decryption import decrypt
 from tip_exchange.encryption.packing import fixed_point, inner_product
+from tip_exchange.encryption.pads import AffinePad
 from tip_exchange.encryption.parameters import WIDE
 from tip_exchange.encryption.query import SecretKey, encrypted_query
-from tip_exchange.encryption.scoring import new_pad, value_data_set
+from tip_exchange.encryption.scoring import value_data_set
 from tip_exchange.encryption.wire import decode_query, encode_reply
-from tip_exchange.settlement import centred, opened_value
+from tip_exchange.settlement import centred
 
 
 @dataclass
@@ -39,7 +40,7 @@ class EncryptedValues:
 
 
 def encrypted_values(direction: NDArray[np.float64], means: Sequence[NDArray[np.float64]]) -> EncryptedValues:
-    """⟨direction, mean⟩ of every seller, as an order finds it: one key, one query, a pad for every seller.
+    """⟨direction, mean⟩ of every seller, as an order finds it: one key, one query, a fresh affine pad for every seller.
 
     Args:
         direction: the buyer's, float64 (d,), norm at most 1.
@@ -54,12 +55,12 @@ def encrypted_values(direction: NDArray[np.float64], means: Sequence[NDArray[np.
     query = decode_query(data, parameters=WIDE, dimension=integers.size)
     found = EncryptedValues("0x" + keccak(data).hex())
     for mean in means:
-        vector, pad = fixed_point(mean, WIDE, "gradient"), new_pad(WIDE)
+        vector, pad = fixed_point(mean, WIDE, "gradient"), AffinePad.fresh(WIDE)
         clock = time.perf_counter()
         reply = encode_reply(value_data_set(query, vector, pad))
         found.evaluate_seconds += time.perf_counter() - clock
         clock = time.perf_counter()
-        opened = opened_value(decrypt(reply, key.coefficients, WIDE), pad)
+        opened = centred(pad.factor * (decrypt(reply, key.coefficients, WIDE) - pad.pad))
         found.decrypt_seconds += time.perf_counter() - clock
         found.exact += opened == centred(inner_product(integers, vector))
         found.values.append(opened / WIDE.S**2)

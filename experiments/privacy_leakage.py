@@ -42,21 +42,20 @@ from tip_exchange.encryption.parameters import WIDE
 from tip_exchange.influence.capture import LayerGradients
 from tip_exchange.influence.layers import select_layers
 from tip_exchange.influence.projection import SeededProjections
-from tip_exchange.roles.ledger import DEFAULT_LIMIT
 from tip_exchange.types import MAX_SELLERS
 
 TRAIN, OWN, RECORDS = 200, 499, 50
 FIRST_SEED, SEEDS = 60_000, 5
 SPACES = {"rank 4": (4, 1), "rank 8": (8, 1), "rank 16": (16, 1), "rank 16, five models": (16, 5)}
 """Rank of the projections, and models an order has."""
-LIMIT = DEFAULT_LIMIT // WIDE.result_bits
-"""Answers about a record that a seller's ledger allows by default."""
+MOST_ORDERS = 26
+"""Orders, one answer each, by which a record is sought at most."""
 RHOS = (1.0, 0.1, 0.01)
 ACCURACY_RHOS = (1000.0, 100.0, 10.0, 1.0, 0.1)
 DELTA = 1e-5
 EQUATIONS = (8, 32, 128, 256, 512, 1024, 2048)
 ANSWERS = (1, 2, 4, 8, 16, 26, 52, 104, 208)
-SIZES, ORDERS, CANDIDATES = (10, 30, 50, 100, 300), (1, 5, LIMIT), 200
+SIZES, ORDERS, CANDIDATES = (10, 30, 50, 100, 300), (1, 5, MOST_ORDERS), 200
 PERCENTILES = (99.0, 50.0)
 
 Floats = NDArray[np.float64]
@@ -276,7 +275,7 @@ def membership(job: RecordJob) -> Result:
     """How well a buyer tells sets with a record from sets without, by records, orders and noise."""
     dice = np.random.default_rng(job.seed)
     rank, models = SPACES[job.space]
-    orders = [count for count in ORDERS if count * models <= LIMIT]
+    orders = [count for count in ORDERS if count * models <= MOST_ORDERS]
     everyone = population(job.seed, rank, models * max(orders), job.percentile)
     candidates = dice.choice(everyone.pool.shape[1], job.candidates, replace=False)
     scalars, own_scalars, lengths = [], [], []
@@ -395,8 +394,6 @@ def run(work: Work) -> Result:
     return {
         "seeds": seeds,
         "scale": WIDE.S,
-        "result_bits": WIDE.result_bits,
-        "ledger": {"bits": DEFAULT_LIMIT, "answers": LIMIT},
         "delta": DELTA,
         "epsilons": {f"{rho:g}": {str(many): epsilon(rho * many) for many in ORDERS} for rho in ACCURACY_RHOS},
         "query": _gathered(

@@ -1,1 +1,0 @@
-"""What each way of cheating earns a seller, before and after the checks."""
