@@ -1,15 +1,20 @@
-"""Orders that tests open, and the node's own methods."""
+"""Orders that tests open, what sellers commit to in them, and the node's own methods."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
 from web3 import Web3
 
-from tip_exchange.types import BURN_ADDRESS, NATIVE_COIN, Terms
+from tip_exchange.commitments import submissions_link
+from tip_exchange.types import NATIVE_COIN, Submission, Terms
 
 ETHER = 10**18
+
+ARBITER = "0x000000000000000000000000000000000000a0A0"
+"""Arbiter of orders that need no ruling: nobody holds its key."""
 
 
 def rpc(w3: Web3, method: str, *parameters: object) -> Any:
@@ -20,15 +25,21 @@ def rpc(w3: Web3, method: str, *parameters: object) -> Any:
 
 
 def make_terms(buyer: str, **changes: Any) -> Terms:
-    """Terms that a fresh escrow on a local chain accepts."""
+    """Terms that a fresh escrow on a local chain accepts: a record of value 1 is paid 1/1000 of the budget."""
     terms = Terms(
         buyer=buyer,
         token=NATIVE_COIN,
-        forfeitTo=BURN_ADDRESS,
         budget=ETHER,
-        bond=ETHER // 10,
+        rate=ETHER // 1000,
+        bond=2 * ETHER,
         answerFee=ETHER // 1000,
+        publishFee=ETHER // 500,
         challengeBond=ETHER // 100,
+        arbiter=ARBITER,
+        arbiterBoxKey=b"\x08" * 32,
+        arbiterFee=ETHER // 2000,
+        declineShare=1250,
+        contestShare=2500,
         clipNorm=ETHER,
         valueFloor=0,
         valueCap=2**34,
@@ -38,8 +49,9 @@ def make_terms(buyer: str, **changes: Any) -> Terms:
         attestWindow=1000,
         revealWindow=1000,
         challengeWindow=1000,
-        claimWindow=1000,
-        spotCheckRows=0,
+        deliveryWindow=1000,
+        contestWindow=1000,
+        rulingWindow=1000,
         maxSellers=5,
         parameterSet=1,
         modelHash=b"\x01" * 32,
@@ -48,8 +60,16 @@ def make_terms(buyer: str, **changes: Any) -> Terms:
         keyHash=b"\x04" * 32,
         boxKey=b"\x05" * 32,
         projectionSeed=b"\x06" * 32,
-        spotCheckHash=b"\x07" * 32,
-        tagKeyHash=bytes(32),
         sellersRoot=bytes(32),
+        licenceHash=b"\x07" * 32,
+        maxDeliveryBytes=2**30,
     )
     return replace(terms, **changes)
+
+
+def submissions_hash(order_id: bytes, submissions: Iterable[Submission]) -> bytes:
+    """The chain of submissions that an attestation of an order is over."""
+    link = order_id
+    for entry in submissions:
+        link = submissions_link(link, entry.seller, entry.commitments)
+    return link

@@ -1,13 +1,13 @@
 """A buyer that attacks, and the evaluation as one would write it first, every protection a switch of its own.
 
 Polynomials are object arrays of N Python integers, so that everything modulo the 116-bit q is exact; SEAL's NTT only
-speeds up products and quotients in the ring. :func:`parsed`, :func:`answer`, :func:`attested` and :func:`buyer_of` are
-the protocol itself, as the package does it.
+speeds up products and quotients in the ring. :func:`parsed`, :func:`answer`, :func:`attested`, :func:`unpadded` and
+:func:`buyer_of` are the protocol itself, as the package does it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -17,12 +17,14 @@ from vectors import gradient_blocks, published_query, query_blocks, unit
 from tip_exchange.encryption.decryption import decrypt
 from tip_exchange.encryption.keys import TernaryKey
 from tip_exchange.encryption.packing import Coefficients, fixed_point
-from tip_exchange.encryption.parameters import WIDE
+from tip_exchange.encryption.pads import AffinePad
+from tip_exchange.encryption.parameters import WIDE, ParameterSet
 from tip_exchange.encryption.query import expand_a
 from tip_exchange.encryption.sampling import centred_binomial, ternary, uniform
 from tip_exchange.encryption.scoring import value_data_set
 from tip_exchange.encryption.seal import seal
 from tip_exchange.encryption.wire import Query, Reply, decode_query, decode_reply, encode_reply
+from tip_exchange.settlement import centred as nearest_to_zero
 
 Polynomial = NDArray[np.object_]
 Pair = tuple[Polynomial, Polynomial]
@@ -32,6 +34,19 @@ N, q, q0, q1, t = WIDE.N, WIDE.q, WIDE.q0, WIDE.q1, WIDE.t
 DELTA = q // t
 CHANCE = 6 / N**0.5
 """Correlation of N unrelated pairs stays below this but once in 10⁹ runs."""
+KNOWN = AffinePad(0, 1)
+"""A pad that everybody knows hides nothing: what an answer tells once its pad is open."""
+
+
+def with_flood(half_width: int, **changes: Any) -> ParameterSet:
+    """Our set but for its flood, and for ``changes``: what a seller without the rule would use."""
+
+    class Flooded(ParameterSet):
+        @property
+        def flood(self) -> int:
+            return half_width
+
+    return Flooded(**{each.name: getattr(WIDE, each.name) for each in fields(WIDE)} | changes)
 
 
 def centred(polynomial: Polynomial, modulus: int = q) -> Polynomial:
@@ -83,10 +98,6 @@ def divide(left: Polynomial, right: Polynomial) -> Polynomial:
     return from_spectrum(spectrum(left) * inverses(spectrum(right)))
 
 
-def uniform_polynomial(rng: np.random.Generator, modulus: int = q) -> Polynomial:
-    return np.array([int.from_bytes(rng.bytes(24), "big") % modulus for _ in range(N)], object)
-
-
 def switch(polynomial: Polynomial) -> Polynomial:
     """From modulo q to modulo q0, rounding to the nearest."""
     return (polynomial % q + q1 // 2) // q1 % q0
@@ -120,7 +131,7 @@ def evaluate(
     if zero_block is not None:
         c0, c1 = c0 + centred_binomial(N), c1 + centred_binomial(N)
     if flood:
-        c0 = c0 + np.array(uniform(WIDE.flood_bits, N), object)
+        c0 = c0 + np.array(uniform(WIDE.flood, N), object)
     c0[-1] += DELTA * pad
     return centred(c0), centred(c1)
 
@@ -155,9 +166,19 @@ def parsed(blob: bytes, dimension: int) -> Query:
     return decode_query(blob, parameters=WIDE, dimension=dimension)
 
 
-def answer(query: Query, gradient: Coefficients, pad: int = 0) -> bytes:
+def multiplied(gradient: Coefficients, pad: AffinePad) -> Coefficients:
+    """γ·x mod t, the residues nearest to 0: what an honest seller multiplies a query with."""
+    return (gradient * pad.multiplier + t // 2) % t - t // 2
+
+
+def answer(query: Query, gradient: Coefficients, pad: AffinePad = KNOWN) -> bytes:
     """The bytes of an honest seller's reply."""
     return encode_reply(value_data_set(query, gradient, pad))
+
+
+def unpadded(attested: int, pad: AffinePad = KNOWN) -> int:
+    """The value that everybody computes from an attested integer and an opened pad."""
+    return nearest_to_zero(pad.factor * (attested - pad.pad))
 
 
 def forged(c1: Polynomial, cell: int) -> bytes:

@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 import tenseal
 import tenseal.sealapi as sealapi
-from naive import honest_buyer, random_gradient
+from naive import (
+    KNOWN,
+    honest_buyer,
+    random_gradient,
+)
 
 from tip_exchange.encryption.scoring import value_data_set
 from tip_exchange.encryption.wire import encode_reply
@@ -35,7 +39,7 @@ def test_a_reply_has_no_slots_to_look_into() -> None:
     sizes = set()
     for dimension in (1, DIMENSION, 9000):
         buyer = honest_buyer(dimension, 2)
-        reply = value_data_set(buyer.query, random_gradient(dimension, 3), 0)
+        reply = value_data_set(buyer.query, random_gradient(dimension, 3), KNOWN)
         assert reply.cells.size == 1
         sizes.add(len(encode_reply(reply)))
     assert sizes == {57351}

@@ -30,13 +30,13 @@ from naive import (
     q0,
     random_gradient,
     t,
+    unpadded,
 )
 from numpy.typing import NDArray
 from vectors import query_blocks
 
 from tip_exchange.encryption.keys import TernaryKey
 from tip_exchange.encryption.wire import Query
-from tip_exchange.settlement import opened_value
 from tip_exchange.types import MAX_SELLERS
 
 READ = floor(log(t, 3))
@@ -69,7 +69,7 @@ def read_key(buyer: Buyer, replies: int) -> TernaryKey:
     found = np.zeros(N, np.int64)
     for start in range(0, min(N, replies * READ), READ):
         places = range(start, min(N, start + READ))
-        value = opened_value(attested(probing(buyer.query, places), buyer.key), 0)
+        value = unpadded(attested(probing(buyer.query, places), buyer.key))
         found[places.start : places.stop] = digits(value, len(places))
     return found
 
@@ -92,7 +92,7 @@ def test_one_crafted_reply_reads_22_coefficients_and_23_do_not_fit(buyer: Buyer)
     rng = np.random.default_rng(2)
     for count in (1, 10, READ):
         places = rng.choice(N, count, replace=False).tolist()
-        value = opened_value(attested(probing(buyer.query, places), buyer.key), 0)
+        value = unpadded(attested(probing(buyer.query, places), buyer.key))
         assert digits(value, count) == buyer.key[places].tolist()
 
 

@@ -1,6 +1,7 @@
 """Parameters that a counterparty may choose undo what they protect, so an order names a set of ours by its number."""
 
 import re
+import secrets
 from dataclasses import replace
 from math import log2
 from pathlib import Path
@@ -22,21 +23,23 @@ from naive import (
     random_gradient,
     residues,
     t,
+    unpadded,
+    with_flood,
 )
 from vectors import unit
 
 from tip_exchange.encryption import parameters as package
 from tip_exchange.encryption.decryption import decrypt
 from tip_exchange.encryption.packing import fixed_point
-from tip_exchange.encryption.parameters import PARAMETER_SETS, WIDE, QueryKind, parameter_set
+from tip_exchange.encryption.pads import AffinePad
+from tip_exchange.encryption.parameters import PARAMETER_SETS, WIDE, ParameterSet, QueryKind, parameter_set
 from tip_exchange.encryption.sampling import centred_binomial
-from tip_exchange.encryption.scoring import new_pad
 from tip_exchange.encryption.wire import Block, Query, encode_query
 from tip_exchange.errors import ParameterError
-from tip_exchange.settlement import T, opened_value
+from tip_exchange.settlement import T
 
 DIMENSION = 512
-COARSE = replace(WIDE, number=9, name="coarse", t=2**20, S=2**9)
+COARSE = with_flood(2**77, number=9, name="coarse", t=2**20, S=2**9)
 """A set that keeps its bounds, of a much smaller plaintext modulus than ours."""
 
 
@@ -59,10 +62,11 @@ def test_a_modulus_of_the_buyers_choice_lifts_the_pad_off_the_value_and_an_unkno
     value = int(entries @ gradient)
     assert abs(value) < 2**15
     for _ in range(10):
-        seen = attested(answer(believed, gradient, new_pad(COARSE)), buyer.key)
+        pad = AffinePad(secrets.randbelow(COARSE.t), 1)
+        seen = attested(answer(believed, gradient, pad), buyer.key)
         multiple = round(seen * COARSE.t / t)
         assert abs(seen - round(multiple * t / COARSE.t) - value) <= 1, "the attack must work, before any pad is open"
-    ours = [attested(answer(buyer.query, gradient, new_pad(WIDE)), buyer.key) for _ in range(10)]
+    ours = [attested(answer(buyer.query, gradient, AffinePad.fresh(WIDE)), buyer.key) for _ in range(10)]
     assert len({seen % 2**16 for seen in ours}) > 1
     with pytest.raises(ParameterError, match="parameter set 9 is unknown"):
         parsed(encode_query(believed), DIMENSION)
@@ -93,16 +97,16 @@ def entries_read(buyer: Buyer, reply: bytes, places: dict[int, int]) -> list[int
 
 
 def test_a_flood_of_the_buyers_choice_leaves_three_entries_to_a_crafted_query_and_ours_two() -> None:
-    """One reply tells log₂(q/2⁷⁸) = 38 bits at most: two entries of 16 and a rest. A flood of 2⁶⁰ would leave 48."""
-    two, three = {0: 78, 9: 97}, {0: 68, 9: 84, 200: 100}
-    gradients = [random_gradient(DIMENSION, 200 + seed) for seed in range(40)]
-    assert max(int(np.abs(gradient).max()) for gradient in gradients) < 2**15
+    """One reply tells log₂(q/2·flood) = 37 bits at most: two entries of 14 and a rest. A flood of 2⁷⁰ leaves 45."""
+    two, three = {0: 80, 9: 97}, {0: 72, 9: 86, 200: 100}
+    gradients = [random_gradient(DIMENSION, 200 + seed) // 4 for seed in range(40)]
+    assert max(int(np.abs(gradient).max()) for gradient in gradients) < 2**13
     honest_set = asking_for(two)
     for gradient in gradients[:5]:
         read = entries_read(honest_set, answer(honest_set.query, gradient), two)
         assert read == gradient[[9, 0]].tolist(), "what a malformed query is known to tell"
 
-    weak, buyer = replace(WIDE, number=2, name="weak", flood_bits=60), asking_for(three)
+    weak, buyer = with_flood(2**70, number=2, name="weak"), asking_for(three)
     believed = Query(weak, QueryKind.DATA_SET, DIMENSION, N, buyer.query.zero_blocks, buyer.query.blocks)
     exact = 0
     for gradient in gradients:
@@ -110,7 +114,9 @@ def test_a_flood_of_the_buyers_choice_leaves_three_entries_to_a_crafted_query_an
         assert entries_read(buyer, answer(believed, gradient), three) == expected, "the attack must work"
         exact += entries_read(buyer, answer(buyer.query, gradient), three) == expected
     assert exact <= 4
-    assert log2(WIDE.q) - (WIDE.flood_bits + 1) == pytest.approx(38, abs=0.01)
+    assert log2(WIDE.q / (2 * WIDE.flood)) == pytest.approx(36.02, abs=0.01)
+    assert WIDE.result_bits == 37
+    assert weak.result_bits == 45
     with pytest.raises(ParameterError, match="parameter set 2 is unknown"):
         parsed(encode_query(believed), DIMENSION)
 
@@ -120,7 +126,7 @@ def test_another_modulus_at_decryption_gives_another_value(buyer: Buyer, other: 
     """A buyer that may choose t scales every value; t is the contract's constant of the set."""
     gradient = random_gradient(DIMENSION, 3)
     reply = answer(buyer.query, gradient)
-    value = opened_value(attested(reply, buyer.key), 0)
+    value = unpadded(attested(reply, buyer.key))
     chosen = decrypt(reply, buyer.key, replace(WIDE, t=other))
     scaled = (chosen + other // 2) % other - other // 2
     assert scaled == pytest.approx(value * other / t, abs=1), "the attack must work"
@@ -147,10 +153,13 @@ def test_a_known_set_that_the_order_does_not_name_is_refused(buyer: Buyer, monke
         parsed(numbered(encode_query(buyer.query), COARSE.number), DIMENSION)
 
 
-@pytest.mark.parametrize("change", [{"t": 2**40}, {"flood_bits": 80}, {"S": 2**18}])
-def test_a_seller_answers_no_query_of_a_set_whose_bound_does_not_hold(change: dict[str, int], buyer: Buyer) -> None:
-    weak = replace(WIDE, **change)
-    with pytest.raises(ParameterError, match=r"may be off|may wrap modulo t"):
+@pytest.mark.parametrize(
+    "weak",
+    [replace(WIDE, t=2**40), replace(WIDE, S=2**18), with_flood(WIDE.delta // 2), with_flood(2**60)],
+    ids=["t", "S", "a flood over the slot", "a flood too small"],
+)
+def test_a_seller_answers_no_query_of_a_set_whose_bound_does_not_hold(weak: ParameterSet, buyer: Buyer) -> None:
+    with pytest.raises(ParameterError, match=r"may be off|may wrap modulo t|statistical distance"):
         answer(
             Query(weak, QueryKind.DATA_SET, DIMENSION, N, buyer.query.zero_blocks, buyer.query.blocks),
             random_gradient(DIMENSION, 4),

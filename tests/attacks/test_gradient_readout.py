@@ -5,6 +5,7 @@ import pytest
 from naive import (
     CHANCE,
     DELTA,
+    KNOWN,
     Buyer,
     N,
     Polynomial,
@@ -23,7 +24,7 @@ from naive import (
 from vectors import gradient_blocks, query_blocks
 
 from tip_exchange.encryption.parameters import WIDE
-from tip_exchange.encryption.scoring import new_pad, value_data_set
+from tip_exchange.encryption.scoring import value_data_set
 
 
 def inverse_modulo(value: int, prime: int) -> int:
@@ -68,7 +69,7 @@ def test_a_plain_product_gives_the_whole_gradient_away_and_a_reply_nothing(block
     found = read_out(buyer, *evaluate(buyer.blocks, gradient))
     assert all((ours == theirs).all() for ours, theirs in zip(found, secret, strict=True)), "the attack must work"
 
-    reply = value_data_set(buyer.query, gradient, new_pad(WIDE))
+    reply = value_data_set(buyer.query, gradient, KNOWN)
     c0, c1 = np.zeros(N, object), reply.c1.astype(object) * q1
     c0[-1] = int(reply.cells[0]) * q1
     for guess, theirs in zip(read_out(buyer, c0, c1), secret, strict=True):
@@ -99,7 +100,7 @@ def test_linear_filters_of_c1_meet_chance_on_a_reply() -> None:
     small = centred(a) // 2**90
     assert correlation(multiply(adjoint(small), multiply(small, secret.astype(object))), secret) > 0.5
 
-    reply = value_data_set(buyer.query, gradient, new_pad(WIDE))
+    reply = value_data_set(buyer.query, gradient, KNOWN)
     c1 = reply.c1.astype(object)
     for half in (a, b, buyer.zero_block[1], buyer.zero_block[0]):
         spectrum_of_c1 = np.fft.fft(centred(c1, WIDE.q0).astype(float), 2 * N)
@@ -114,7 +115,7 @@ def test_every_cell_of_c1_is_uniform() -> None:
     """64 replies to one gradient: no cell and no bit pattern stands out (chi-square over 16 bins, 15 degrees)."""
     buyer = honest_buyer(1, 7)
     gradient = np.array([WIDE.S])
-    cells = np.stack([value_data_set(buyer.query, gradient, 0).c1 for _ in range(64)])
+    cells = np.stack([value_data_set(buyer.query, gradient, KNOWN).c1 for _ in range(64)])
     counts = np.bincount((cells.ravel() * 16.0 / WIDE.q0).astype(int), minlength=16)
     expected = cells.size / 16
     assert ((counts - expected) ** 2).sum() / expected < 76.1

@@ -2,6 +2,7 @@
 
 import numpy as np
 from naive import (
+    KNOWN,
     Buyer,
     N,
     Polynomial,
@@ -38,7 +39,7 @@ def test_a_guessed_record_is_confirmed_by_a_plain_product_and_not_by_a_reply() -
     assert distance(buyer, gradient, switch(c1)) < 1e-15, "the attack must work, flood and pad or not"
     assert distance(buyer, other, switch(c1)) > 0.24
 
-    reply = value_data_set(buyer.query, gradient, 99)
+    reply = value_data_set(buyer.query, gradient, KNOWN)
     chance = 6 * 0.25 / (3 * N) ** 0.5
     for guess in (gradient, other, np.zeros_like(gradient)):
         assert abs(distance(buyer, guess, reply.c1.astype(object)) - 0.25) < chance
@@ -52,7 +53,7 @@ def test_one_entry_changed_is_told_apart_in_a_plain_product() -> None:
     neighbour[0] += 1
     _, c1 = evaluate(buyer.blocks, gradient)
     assert distance(buyer, gradient, switch(c1)) < 1e-15 < 0.24 < distance(buyer, neighbour, switch(c1))
-    reply = value_data_set(buyer.query, gradient, 0).c1.astype(object)
+    reply = value_data_set(buyer.query, gradient, KNOWN).c1.astype(object)
     chance = 6 * 0.25 * (2 / (3 * N)) ** 0.5
     assert abs(distance(buyer, gradient, reply) - distance(buyer, neighbour, reply)) < chance
 
@@ -63,7 +64,7 @@ def test_equal_gradients_give_equal_plain_products_and_unrelated_replies() -> No
     plain = [evaluate(buyer.blocks, gradient, flood=True)[1] for _ in range(2)]
     assert (plain[0] == plain[1]).all(), "the attack must work"
 
-    replies = [value_data_set(buyer.query, gradient, 5) for _ in range(2)]
+    replies = [value_data_set(buyer.query, gradient, KNOWN) for _ in range(2)]
     assert encode_reply(replies[0]) != encode_reply(replies[1])
     assert (replies[0].c1 == replies[1].c1).sum() <= 1
     assert replies[0].cells != replies[1].cells

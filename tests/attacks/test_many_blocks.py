@@ -10,6 +10,7 @@ import pytest
 from naive import (
     CHANCE,
     DELTA,
+    KNOWN,
     Buyer,
     N,
     Polynomial,
@@ -27,8 +28,8 @@ from naive import (
 from numpy.typing import NDArray
 from vectors import gradient_blocks, query_blocks
 
+from tip_exchange.encryption.pads import AffinePad
 from tip_exchange.encryption.parameters import WIDE
-from tip_exchange.encryption.scoring import new_pad
 
 BLOCKS = [1, 3, 8]
 ROOT = np.exp(1j * np.pi / N * np.arange(N))
@@ -89,7 +90,7 @@ def meets_chance(reader: Reader, blocks: int) -> None:
     """Neither its pad nor its number of blocks makes a reply readable."""
     gradient = random_gradient(blocks * N, 30 + blocks)
     secret = gradient_blocks(gradient).ravel()
-    for pad in (0, new_pad(WIDE)):
+    for pad in (KNOWN, AffinePad.fresh(WIDE)):
         for guess in reader.best_on(answer(reader.buyer.query, gradient, pad)):
             assert abs(correlation(guess.ravel(), secret)) < CHANCE / blocks**0.5
 

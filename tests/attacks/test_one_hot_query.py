@@ -26,11 +26,11 @@ from naive import (
     spectrum,
     switch,
     t,
+    unpadded,
 )
 
 from tip_exchange.encryption.packing import Coefficients
 from tip_exchange.encryption.parameters import WIDE
-from tip_exchange.settlement import opened_value
 
 PLACE = 1234
 SELLERS = 200
@@ -58,7 +58,7 @@ def test_a_one_hot_query_reads_every_coordinate_of_a_whole_c0_and_one_of_a_reply
         assert (turned_back(message, place) == gradient).all(), "the attack must work, flood and zero block or not"
 
     reply = answer(buyer.query, gradient)
-    assert opened_value(attested(reply, buyer.key), 0) == WIDE.S * gradient[place], "what one query is meant to tell"
+    assert unpadded(attested(reply, buyer.key)) == WIDE.S * gradient[place], "what one query is meant to tell"
     c1, cell = cells(reply)
     c0 = np.zeros(N, object)
     c0[-1] = cell
@@ -75,7 +75,7 @@ def test_two_queries_read_two_coordinates() -> None:
     read = []
     for place in (3, 500):
         buyer = buyer_of(one_hot(place, gradient.size))
-        read.append(opened_value(attested(answer(buyer.query, gradient), buyer.key), 0) // WIDE.S)
+        read.append(unpadded(attested(answer(buyer.query, gradient), buyer.key)) // WIDE.S)
     assert read == gradient[[3, 500]].tolist()
 
 
@@ -90,7 +90,7 @@ def test_nothing_in_a_reply_to_a_one_hot_query_follows_the_other_coordinates() -
     noise, divided, plain, confirmed = [], [], [], []
     for seller, gradient in enumerate(gradients):
         reply = answer(buyer.query, gradient)
-        value = opened_value(attested(reply, buyer.key), 0)
+        value = unpadded(attested(reply, buyer.key))
         assert value == WIDE.S * gradient[0]
         c1, cell = cells(reply)
         scaled = t * (cell + int(c1[::-1] @ buyer.key)) - q0 * value

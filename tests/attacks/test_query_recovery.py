@@ -6,14 +6,22 @@ prevented but limited: by 128 sellers, and by dimensions. A seller that crafts i
 
 import numpy as np
 import pytest
-from naive import Buyer, answer, attested, correlation, honest_buyer, random_gradient
+from naive import (
+    Buyer,
+    answer,
+    attested,
+    correlation,
+    honest_buyer,
+    random_gradient,
+    unpadded,
+)
 from numpy.typing import NDArray
 from vectors import unit
 
 from tip_exchange.encryption.packing import Coefficients, fixed_point
+from tip_exchange.encryption.pads import AffinePad
 from tip_exchange.encryption.parameters import WIDE
-from tip_exchange.encryption.scoring import new_pad
-from tip_exchange.settlement import centred, opened_value
+from tip_exchange.settlement import centred
 from tip_exchange.types import MAX_SELLERS
 
 DIMENSION = 4676
@@ -24,8 +32,8 @@ BASE = 2 * WIDE.S
 
 def published(buyer: Buyer, gradient: Coefficients) -> int:
     """The value that everybody reads after the reveal."""
-    pad = new_pad(WIDE)
-    return opened_value(attested(answer(buyer.query, gradient, pad), buyer.key), pad)
+    pad = AffinePad.fresh(WIDE)
+    return unpadded(attested(answer(buyer.query, gradient, pad), buyer.key), pad)
 
 
 def shortest_solution(gradients: NDArray[np.int64], values: list[int]) -> NDArray[np.float64]:

@@ -1,6 +1,6 @@
 """What a buyer does to record replies, where hundreds of results share the randomness of one ciphertext.
 
-REVIEW H5: with one zero block, b-halves of the buyer's own making read the ternary polynomial that masks c1 out of the
+With one zero block, b-halves of the buyer's own making read the ternary polynomial that masks c1 out of the
 results, and a guessed record set is confirmed with certainty; a whole c0 hands over every entry of every record.
 """
 
@@ -34,7 +34,7 @@ from tip_exchange.encryption.wire import Block, Query, Reply, encode_reply
 WIDTH = 16
 RECORDS = N // WIDTH
 DIGIT_BITS = 2
-SHIFT = WIDE.flood_bits + 2
+SHIFT = WIDE.flood.bit_length() + 1
 """Digits of the masking polynomial stand above the flood, two bits each: sixteen to a result."""
 
 
@@ -63,7 +63,7 @@ def distance(query: Query, guess: Coefficients, c1: Polynomial) -> float:
 
 
 def crafted(query: Query, zero_blocks: int) -> Query:
-    """Query blocks whose b is 0, and a first zero block whose b is Σ 4^m 2^79 X^m: seeds, hence a, stay honest."""
+    """Query blocks whose b is 0, and a first zero block whose b is Σ 4^m 2^80 X^m: seeds, hence a, stay honest."""
     digits = np.zeros(N, object)
     digits[:WIDTH] = [1 << SHIFT + DIGIT_BITS * m for m in range(WIDTH)]
     b = np.stack([(digits % prime).astype(np.uint64) for prime in (q0, q1)])
@@ -79,7 +79,7 @@ def mask_read_off(reply: Reply) -> Coefficients:
     bias = sum(1 << DIGIT_BITS * m for m in range(WIDTH))
     ternary = np.zeros(N, np.int64)
     for result, cell in zip(result_coefficients(RECORDS, WIDTH).tolist(), reply.cells.tolist(), strict=True):
-        # after the switch a unit of the digits is 2^79/q1, which is 2^19 and a little
+        # after the switch a unit of the digits is 2^80/q1, which is 2^20 and a little
         signed = cell - q0 if cell > q0 // 2 else cell
         number = round(signed * q1 / (1 << SHIFT)) + bias
         for m in range(WIDTH):
@@ -110,7 +110,7 @@ def test_crafted_halves_read_the_mask_of_one_zero_block_and_several_hide_the_rec
 
 
 def test_every_result_spent_on_the_masks_reads_half_of_them_at_most() -> None:
-    """38 bits a result, 512 results, 24,576 unknown coefficients of log₂ 3 bits each."""
+    """37 bits a result, 512 results, 24,576 unknown coefficients of log₂ 3 bits each."""
     told = WIDE.result_bits * RECORDS
     unknown = WIDE.zero_blocks(WIDTH) * N * np.log2(3)
     assert told / unknown < 0.5

@@ -3,7 +3,11 @@
 from itertools import product
 
 import pytest
-from naive import random_gradient
+from naive import (
+    KNOWN,
+    random_gradient,
+    unpadded,
+)
 from vectors import Published, published_query
 
 from tip_exchange.commitments import check, keccak, pad_commitment, reply_commitment
@@ -13,7 +17,7 @@ from tip_exchange.encryption.query import zero_block_hash
 from tip_exchange.encryption.scoring import value_data_set
 from tip_exchange.encryption.wire import Query, decode_query, encode_query, encode_reply
 from tip_exchange.errors import IntegrityError
-from tip_exchange.settlement import opened_value
+from tip_exchange.types import Opening
 
 DIMENSION = 64
 SELLERS = [f"0x{i:040x}" for i in (1, 2)]
@@ -25,15 +29,15 @@ def orders() -> list[Published]:
     return [published_query(random_gradient(DIMENSION, seed)) for seed in (1, 2)]
 
 
-def reply_to(blob: bytes, gradient_seed: int, pad: int) -> bytes:
+def reply_to(blob: bytes, gradient_seed: int) -> bytes:
     query = decode_query(blob, parameters=WIDE, dimension=DIMENSION)
-    return encode_reply(value_data_set(query, random_gradient(DIMENSION, gradient_seed), pad))
+    return encode_reply(value_data_set(query, random_gradient(DIMENSION, gradient_seed), KNOWN))
 
 
 def test_a_query_of_another_order_is_refused_by_its_hash(orders: list[Published]) -> None:
     buyer, thief = orders
-    reply = reply_to(thief.blob, 3, 0)
-    stolen = opened_value(decrypt(reply, thief.secret_key, WIDE), 0)
+    reply = reply_to(thief.blob, 3)
+    stolen = unpadded(decrypt(reply, thief.secret_key, WIDE))
     assert stolen == int(random_gradient(DIMENSION, 2) @ random_gradient(DIMENSION, 3)), (
         "the attack must work, unchecked"
     )
@@ -56,9 +60,9 @@ def test_a_mixed_query_passes_no_hash(orders: list[Published]) -> None:
 def test_a_reply_of_another_seller_or_order_is_refused_by_its_hash(orders: list[Published]) -> None:
     buyer, thief = orders
     mine, theirs, elsewhere = (
-        reply_to(blob, seed, 0) for blob, seed in ((buyer.blob, 3), (buyer.blob, 4), (thief.blob, 3))
+        reply_to(blob, seed) for blob, seed in ((buyer.blob, 3), (buyer.blob, 4), (thief.blob, 3))
     )
-    values = [opened_value(decrypt(reply, buyer.secret_key, WIDE), 0) for reply in (mine, theirs)]
+    values = [unpadded(decrypt(reply, buyer.secret_key, WIDE)) for reply in (mine, theirs)]
     query = random_gradient(DIMENSION, 1)
     assert values == [int(query @ random_gradient(DIMENSION, seed)) for seed in (3, 4)]
     assert values[0] != values[1], "unchecked, the swap changes who is paid"
@@ -70,13 +74,14 @@ def test_a_reply_of_another_seller_or_order_is_refused_by_its_hash(orders: list[
 def test_a_reply_replayed_in_another_order_decrypts_to_noise(orders: list[Published]) -> None:
     buyer, thief = orders
     gradient = random_gradient(DIMENSION, 3)
-    replayed = decrypt(reply_to(thief.blob, 3, 0), buyer.secret_key, WIDE)
+    replayed = decrypt(reply_to(thief.blob, 3), buyer.secret_key, WIDE)
     for entries in (random_gradient(DIMENSION, 1), random_gradient(DIMENSION, 2)):
-        assert opened_value(replayed, 0) != int(entries @ gradient)
+        assert unpadded(replayed) != int(entries @ gradient)
 
 
 def test_a_pad_opens_only_for_its_order_and_seller() -> None:
     """One commitment, committed by one seller in one order: copied into another place it opens to nothing."""
     places = product((bytes(32), b"\1" * 32), SELLERS)
-    commitments = {pad_commitment(order, seller, 5, 100, b"\2" * 32) for order, seller in places}
+    opening = Opening(pad=5, factor=7, records=100, salt=b"\2" * 32)
+    commitments = {pad_commitment(order, seller, opening) for order, seller in places}
     assert len(commitments) == 4

@@ -8,6 +8,7 @@ import numpy as np
 from naive import (
     CHANCE,
     DELTA,
+    KNOWN,
     Buyer,
     N,
     Pair,
@@ -85,7 +86,7 @@ def test_a_chosen_a_reads_every_coordinate_of_a_sanitised_reply_and_a_seed_none(
     found = digits(f, switch(c1))
     assert all((ours == theirs).all() for ours, theirs in zip(found, secret, strict=True)), "the attack must work"
 
-    reply = value_data_set(seeded_by_the_wire(zero_block, blocks, dimension), gradient, 77)
+    reply = value_data_set(seeded_by_the_wire(zero_block, blocks, dimension), gradient, KNOWN)
     for guess, theirs in zip(digits(f, reply.c1.astype(object)), secret, strict=True):
         assert abs(correlation(guess, theirs)) < CHANCE
 

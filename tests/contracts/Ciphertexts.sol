@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {SlowDecryption} from "./SlowDecryption.sol";
-
 /// @title Keys, zero blocks and replies that a test makes itself
 library Ciphertexts {
     uint256 private constant N = 8192;
-    uint256 private constant Q0 = 72057593783123969;
+    uint256 private constant DEPTH = 13;
 
+    /// @dev A tree over N cells: levels[0] are its leaves, levels[DEPTH] its top node.
     struct Tree {
+        bytes32[][] levels;
         bytes32 root;
-        bytes32[] proof;
     }
 
     /// @dev A ternary key that looks random.
@@ -22,7 +21,12 @@ library Ciphertexts {
         }
     }
 
-    /// @dev N cells that look random, all below Q0.
+    /// @dev Code of one coefficient: 0, 1, or 2 for -1.
+    function codeAt(bytes memory packed, uint256 index) internal pure returns (uint256) {
+        return (uint8(packed[index / 4]) >> (2 * (index % 4))) & 3;
+    }
+
+    /// @dev N cells that look random, all below q0.
     function polynomial(uint256 seed) internal pure returns (bytes memory made) {
         made = random(seed, 7 * N);
         for (uint256 i = 0; i < made.length; i += 7) {
@@ -30,35 +34,36 @@ library Ciphertexts {
         }
     }
 
-    /// @dev The cell that makes `c1` decrypt to `padded`.
-    function cellOf(bytes memory c1, bytes memory secret, uint64 padded) internal pure returns (bytes7) {
-        (, uint256 product) = SlowDecryption.phase(c1, 0, secret, N - 1);
-        uint256 wanted = (uint256(padded) * Q0 + SlowDecryption.T / 2) / SlowDecryption.T;
-        return bytes7(uint56((wanted + Q0 - product) % Q0));
+    /// @dev N cells, all zero but the first: times a key it is the key's multiple.
+    function constant_(bytes7 cell) internal pure returns (bytes memory made) {
+        made = new bytes(7 * N);
+        for (uint256 k = 0; k < 7; ++k) {
+            made[k] = cell[k];
+        }
     }
 
-    /// @dev The cell of half b at `index` that encrypts zero with this noise.
-    function zeroCell(bytes memory a, bytes memory secret, uint256 index, int256 noise) internal pure returns (bytes7) {
-        (, uint256 product) = SlowDecryption.phase(a, 0, secret, index);
-        return bytes7(uint56(uint256(int256(2 * Q0 - product) + noise) % Q0));
-    }
-
-    /// @dev The tree over N cells that are zero but for one.
-    function treeOf(uint256 index, bytes7 cell) internal pure returns (Tree memory tree) {
-        bytes32[] memory level = new bytes32[](N);
+    function treeOf(bytes7[] memory cells) internal pure returns (Tree memory tree) {
+        tree.levels = new bytes32[][](DEPTH + 1);
+        tree.levels[0] = new bytes32[](N);
         for (uint256 i = 0; i < N; ++i) {
-            level[i] = keccak256(abi.encodePacked(bytes1(0x00), uint64(i), i == index ? cell : bytes7(0)));
+            tree.levels[0][i] = keccak256(abi.encodePacked(bytes1(0x00), uint64(i), cells[i]));
         }
-        tree.proof = new bytes32[](13);
-        uint256 place = index;
-        for (uint256 depth = 0; depth < 13; ++depth) {
-            tree.proof[depth] = level[place ^ 1];
-            for (uint256 i = 0; i < N >> (depth + 1); ++i) {
-                level[i] = keccak256(abi.encodePacked(bytes1(0x01), level[2 * i], level[2 * i + 1]));
+        for (uint256 depth = 1; depth <= DEPTH; ++depth) {
+            bytes32[] memory below = tree.levels[depth - 1];
+            bytes32[] memory level = new bytes32[](N >> depth);
+            for (uint256 i = 0; i < level.length; ++i) {
+                level[i] = keccak256(abi.encodePacked(bytes1(0x01), below[2 * i], below[2 * i + 1]));
             }
-            place /= 2;
+            tree.levels[depth] = level;
         }
-        tree.root = keccak256(abi.encodePacked(bytes1(0x02), uint64(N), level[0]));
+        tree.root = keccak256(abi.encodePacked(bytes1(0x02), uint64(N), tree.levels[DEPTH][0]));
+    }
+
+    function proofOf(Tree memory tree, uint256 index) internal pure returns (bytes32[] memory proof) {
+        proof = new bytes32[](DEPTH);
+        for (uint256 depth = 0; depth < DEPTH; ++depth) {
+            proof[depth] = tree.levels[depth][(index >> depth) ^ 1];
+        }
     }
 
     function replyHash(bytes memory c1, bytes7 cell) internal pure returns (bytes32) {

@@ -2,8 +2,9 @@
 pragma solidity 0.8.37;
 
 import {Test} from "forge-std/Test.sol";
-import {Commitments} from "../../contracts/libraries/Commitments.sol";
+import {Hashing} from "../../contracts/libraries/Hashing.sol";
 import {RlweDecryption} from "../../contracts/libraries/RlweDecryption.sol";
+import {Settlement} from "../../contracts/libraries/Settlement.sol";
 import {Ciphertexts} from "./Ciphertexts.sol";
 import {SlowDecryption} from "./SlowDecryption.sol";
 
@@ -24,8 +25,7 @@ contract DecryptionTest is Test {
         for (uint256 i = 0; i < values.length; ++i) {
             bytes memory reply = vm.readFileBinary(string.concat(FOLDER, "reply", vm.toString(i), ".bin"));
             (bytes memory c1, bytes7 cell) = split(reply);
-            assertEq(this.decrypt(c1, cell, key, false), values[i], vm.toString(i));
-            if (values[i] != INVALID) assertEq(this.decrypt(c1, cell, key, true), INVALID, vm.toString(i));
+            assertEq(this.decrypt(c1, cell, key), values[i], vm.toString(i));
             assertEq(this.replyHash(c1, cell), hashes[i]);
             if (values[i] == INVALID) ++invalid;
         }
@@ -33,42 +33,44 @@ contract DecryptionTest is Test {
         assertGe(values.length - invalid, 12);
     }
 
-    /// @dev A value is the same whatever the tag's cell before it holds, and no other length has one.
-    function test_RealTaggedRepliesDecryptAsInPython() public view {
+    /// @dev From a seller's gradient to the value that its reveal fixes.
+    function test_RealRepliesOpenToTheirInnerProducts() public view {
         string memory json = vm.readFile(string.concat(FOLDER, "vectors.json"));
         bytes memory key = vm.readFileBinary(string.concat(FOLDER, "key.bin"));
-        uint256[] memory values = vm.parseJsonUintArray(json, ".tagged.value");
-        bytes32[] memory hashes = vm.parseJsonBytes32Array(json, ".tagged.replyHash");
-        uint256 invalid = 0;
+        uint256[] memory pads = vm.parseJsonUintArray(json, ".opened.pad");
+        uint256[] memory factors = vm.parseJsonUintArray(json, ".opened.factor");
+        int256[] memory values = vm.parseJsonIntArray(json, ".opened.value");
+        assertEq(values.length, 4);
         for (uint256 i = 0; i < values.length; ++i) {
-            bytes memory reply = vm.readFileBinary(string.concat(FOLDER, "tagged", vm.toString(i), ".bin"));
+            bytes memory reply = vm.readFileBinary(string.concat(FOLDER, "reply", vm.toString(i), ".bin"));
             (bytes memory c1, bytes7 cell) = split(reply);
-            assertEq(this.decrypt(c1, cell, key, true), values[i], vm.toString(i));
-            assertEq(this.replyHash(c1, cell), hashes[i]);
-            if (values[i] == INVALID) ++invalid;
-            else assertEq(this.decrypt(c1, cell, key, false), INVALID, vm.toString(i));
+            uint64 padded = this.decrypt(c1, cell, key);
+            assertEq(Settlement.unpaddedValue(padded, uint64(pads[i]), uint64(factors[i])), values[i]);
         }
-        assertGe(invalid, 6);
-        assertGe(values.length - invalid, 3);
     }
 
     function test_RealKeysFitTheirZeroBlockAtEveryIndex() public view {
         string memory json = vm.readFile(string.concat(FOLDER, "vectors.json"));
         bytes memory key = vm.readFileBinary(string.concat(FOLDER, "key.bin"));
-        bytes memory a = vm.readFileBinary(string.concat(FOLDER, "a.bin"));
         assertEq(keccak256(key), vm.parseJsonBytes32(json, ".zeroBlock.keyHash"));
-        bytes32 committed = vm.parseJsonBytes32(json, ".zeroBlock.zeroBlockHash");
         uint256[] memory indices = vm.parseJsonUintArray(json, ".zeroBlock.index");
         bytes[] memory cells = vm.parseJsonBytesArray(json, ".zeroBlock.b");
-        bytes memory other = Ciphertexts.key(1);
         for (uint256 i = 0; i < indices.length; ++i) {
             string memory path = string.concat(".zeroBlock.proof[", vm.toString(i), "]");
-            bytes32[] memory proof = vm.parseJsonBytes32Array(json, path);
-            bytes7 cell = bytes7(cells[i]);
-            assertEq(this.zeroBlock(a, cell, indices[i], proof), committed);
-            assertTrue(RlweDecryption.isSmall(this.phase(a, cell, key, indices[i])));
-            assertFalse(RlweDecryption.isSmall(this.phase(a, cell, other, indices[i])));
+            checkZeroBlock(json, key, bytes7(cells[i]), indices[i], vm.parseJsonBytes32Array(json, path));
         }
+    }
+
+    function checkZeroBlock(string memory json, bytes memory key, bytes7 cell, uint256 index, bytes32[] memory proof)
+        private
+        view
+    {
+        bytes memory a = vm.readFileBinary(string.concat(FOLDER, "a.bin"));
+        bytes32 root = this.cellRoot(cell, index, proof);
+        bytes32 committed = vm.parseJsonBytes32(json, ".zeroBlock.zeroBlockHash");
+        assertEq(keccak256(abi.encodePacked(keccak256(a), root)), committed);
+        assertTrue(RlweDecryption.isSmall(this.phase(a, cell, key, index)));
+        assertFalse(RlweDecryption.isSmall(this.phase(a, cell, Ciphertexts.key(1), index)));
     }
 
     /// forge-config: default.fuzz.runs = 24
@@ -77,7 +79,7 @@ contract DecryptionTest is Test {
         bytes memory key = Ciphertexts.key(seed);
         bytes memory c1 = seed % 2 == 0 ? Ciphertexts.polynomial(seed) : Ciphertexts.random(seed, 7 * N);
         bytes7 last = bytes7(uint56(seed % 4 == 0 ? cell : cell % Q0));
-        assertEq(this.decrypt(c1, last, key, false), SlowDecryption.decrypt(c1, last, key));
+        assertEq(this.decrypt(c1, last, key), SlowDecryption.decrypt(c1, last, key));
     }
 
     /// forge-config: default.fuzz.runs = 24
@@ -110,35 +112,35 @@ contract DecryptionTest is Test {
     function test_OneCellNotBelowThePrimeMakesAReplyInvalidAlsoWhereTheKeyIsZero() public view {
         bytes memory key = new bytes(N / 4);
         bytes memory c1 = new bytes(7 * N);
-        assertEq(this.decrypt(c1, 0, key, false), 0);
+        assertEq(this.decrypt(c1, 0, key), 0);
         for (uint256 i = 0; i < N; i += 1170) {
             setCell(c1, i, Q0 - 1);
-            assertEq(this.decrypt(c1, 0, key, false), 0);
+            assertEq(this.decrypt(c1, 0, key), 0);
             setCell(c1, i, Q0);
-            assertEq(this.decrypt(c1, 0, key, false), INVALID);
+            assertEq(this.decrypt(c1, 0, key), INVALID);
             assertEq(this.phase(c1, 0, key, i), type(uint256).max);
             assertEq(this.phase(c1, 0, key, i == 0 ? N - 1 : i - 1), type(uint256).max);
             setCell(c1, i, type(uint56).max);
-            assertEq(this.decrypt(c1, 0, key, false), INVALID);
+            assertEq(this.decrypt(c1, 0, key), INVALID);
             // From index i on the cell is one of those that do not wrap around, below it of those that do.
             assertEq(this.phase(c1, 0, key, i), type(uint256).max);
             assertEq(this.phase(c1, 0, key, i == 0 ? N - 1 : i - 1), type(uint256).max);
             setCell(c1, i, 0);
         }
-        assertEq(this.decrypt(c1, bytes7(uint56(Q0 - 1)), key, false), 0, "just below q0 rounds to t, which is 0");
-        assertEq(this.decrypt(c1, bytes7(uint56(Q0)), key, false), INVALID);
-        assertEq(this.decrypt(c1, bytes7(type(uint56).max), key, false), INVALID);
+        assertEq(this.decrypt(c1, bytes7(uint56(Q0 - 1)), key), 0, "just below q0 rounds to t, which is 0");
+        assertEq(this.decrypt(c1, bytes7(uint56(Q0)), key), INVALID);
+        assertEq(this.decrypt(c1, bytes7(type(uint56).max), key), INVALID);
     }
 
     function test_RepliesAndKeysOfTheWrongSizeAreInvalid() public view {
         bytes memory key = new bytes(N / 4);
         uint256[6] memory sizes = [uint256(0), 7, 7 * N - 1, 7 * N + 1, 7 * N - 7, 7 * N + 7];
         for (uint256 i = 0; i < sizes.length; ++i) {
-            assertEq(this.decrypt(new bytes(sizes[i]), 0, key, false), INVALID);
+            assertEq(this.decrypt(new bytes(sizes[i]), 0, key), INVALID);
         }
         bytes memory c1 = new bytes(7 * N);
-        assertEq(this.decrypt(c1, 0, new bytes(N / 4 - 1), false), INVALID);
-        assertEq(this.decrypt(c1, 0, new bytes(N / 4 + 1), false), INVALID);
+        assertEq(this.decrypt(c1, 0, new bytes(N / 4 - 1)), INVALID);
+        assertEq(this.decrypt(c1, 0, new bytes(N / 4 + 1)), INVALID);
     }
 
     function test_TheCodeThreeAnywhereMakesAKeyNone() public view {
@@ -165,30 +167,30 @@ contract DecryptionTest is Test {
     }
 
     function test_ProofsBindIndexCellAndLength() public view {
-        bytes memory a = "a";
+        bytes7[] memory cells = new bytes7[](N);
         bytes7 cell = 0x01020304050607;
-        Ciphertexts.Tree memory tree = Ciphertexts.treeOf(5000, cell);
-        bytes32 committed = keccak256(abi.encodePacked(keccak256(a), tree.root));
-        assertEq(this.zeroBlock(a, cell, 5000, tree.proof), committed);
-        assertNotEq(this.zeroBlock(a, cell, 5001, tree.proof), committed);
-        assertNotEq(this.zeroBlock(a, 0, 5000, tree.proof), committed);
-        assertNotEq(this.zeroBlock("b", cell, 5000, tree.proof), committed);
-        bytes32[] memory short = new bytes32[](12);
-        bytes32[] memory long = new bytes32[](14);
-        assertEq(this.zeroBlock(a, cell, 5000, short), 0);
-        assertEq(this.zeroBlock(a, cell, 5000, long), 0);
-        tree.proof[12] ^= bytes32(uint256(1));
-        assertNotEq(this.zeroBlock(a, cell, 5000, tree.proof), committed);
+        cells[5000] = cell;
+        Ciphertexts.Tree memory tree = Ciphertexts.treeOf(cells);
+        bytes32[] memory proof = Ciphertexts.proofOf(tree, 5000);
+        assertEq(this.cellRoot(cell, 5000, proof), tree.root);
+        assertNotEq(this.cellRoot(cell, 5001, proof), tree.root);
+        assertNotEq(this.cellRoot(0, 5000, proof), tree.root);
+        // An index beyond the tree is none of its places, though its path may be another's.
+        assertNotEq(this.cellRoot(cell, 5000 + N, proof), tree.root);
+        assertEq(this.cellRoot(cell, 5000, new bytes32[](12)), 0);
+        assertEq(this.cellRoot(cell, 5000, new bytes32[](14)), 0);
+        proof[12] ^= bytes32(uint256(1));
+        assertNotEq(this.cellRoot(cell, 5000, proof), tree.root);
     }
 
     // Calldata, which the library reads.
 
-    function decrypt(bytes calldata c1, bytes7 cell, bytes calldata key, bool tagged) external pure returns (uint64) {
-        return RlweDecryption.decrypt(c1, cell, key, tagged);
+    function decrypt(bytes calldata c1, bytes7 cell, bytes calldata key) external pure returns (uint64) {
+        return RlweDecryption.decrypt(c1, cell, key);
     }
 
     function phase(bytes calldata a, bytes7 cell, bytes calldata key, uint256 index) external pure returns (uint256) {
-        return RlweDecryption.phase(a, cell, key, index);
+        return RlweDecryption.phase(a, RlweDecryption.isPolynomial(a), cell, RlweDecryption.expand(key), index);
     }
 
     function isTernary(bytes calldata key) external pure returns (bool) {
@@ -196,15 +198,11 @@ contract DecryptionTest is Test {
     }
 
     function replyHash(bytes calldata c1, bytes7 cell) external pure returns (bytes32) {
-        return Commitments.reply(c1, cell);
+        return Hashing.reply(c1, cell);
     }
 
-    function zeroBlock(bytes calldata a, bytes7 cell, uint256 index, bytes32[] calldata proof)
-        external
-        pure
-        returns (bytes32)
-    {
-        return Commitments.zeroBlock(a, cell, index, proof, 13);
+    function cellRoot(bytes7 cell, uint256 index, bytes32[] calldata proof) external pure returns (bytes32) {
+        return Hashing.cellRoot(cell, index, proof, 13);
     }
 
     function split(bytes memory reply) private pure returns (bytes memory c1, bytes7 cell) {

@@ -1,153 +1,113 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {IInfluenceEscrow} from "../../contracts/interfaces/IInfluenceEscrow.sol";
-import {DisputeTest} from "./DisputeTest.sol";
-import {Signing} from "./Signing.sol";
+import {Ciphertexts} from "./Ciphertexts.sol";
+import {GasMeasure} from "./GasMeasure.sol";
+import {Records} from "./Records.sol";
 
-/// @dev Gas of whole transactions in coin, of orders with tags unless it says otherwise: each call starts from cold
-/// storage and pays its base fee and calldata. What leads up to it is not metered, so that `.gas-snapshot` has a line
-/// for every step.
+/// @dev Gas of whole transactions in coin: each call starts from cold storage and pays its base fee and calldata. What
+/// leads up to it is not metered, so that `.gas-snapshot` has a line for every step. Half a of the zero block is nearly
+/// all zeros here: `scripts/benchmark settlement` measures a real one.
 /// forge-config: default.isolate = true
-contract GasTest is DisputeTest {
-    uint256 private constant MANY = 128;
-
-    bytes32 private id;
-
-    function setUp() public override {
-        super.setUp();
-        openDefault(); // the first order of a token also pays for the liabilities' slot
-        vm.deal(sellerOf(0), 1); // a seller or prover that has ever paid gas has an account
-        vm.deal(prover, 1);
-    }
-
+contract GasTest is GasMeasure {
     function test_Open() public {
         vm.pauseGasMetering();
-        measureOpen(tagged(manyTerms()), "open");
-    }
-
-    function test_OpenWithoutTags() public {
-        vm.pauseGasMetering();
-        measureOpen(manyTerms(), "open, without tags");
+        Terms memory terms = invited();
+        uint256 coin = fund(address(0), buyer, depositOf(terms));
+        vm.prank(buyer);
+        vm.resumeGasMetering();
+        escrow.open{value: coin}(terms, 77);
+        within("open", 310_000);
     }
 
     function test_Submit() public {
         vm.pauseGasMetering();
-        id = openWith(tagged(manyTerms()));
-        submitMany(id, MANY - 1);
-        address seller = sellerOf(MANY - 1);
-        bytes32 padHash = padHashOf(id, seller, openingOf(seller));
+        Terms memory terms = invited();
+        id = openWith(terms);
+        bytes32[] memory proof = proofOf(1);
+        submitInvited(sellerOf(1), proof);
+        Opening memory opening = openingOf(seller);
+        Commitments memory commitments = commitmentsOf(id, seller, opening);
+        proof = proofOf(0);
         vm.prank(seller);
         vm.resumeGasMetering();
-        escrow.submit(id, keccak256("reply"), padHash, keccak256("data"), new bytes32[](0));
-        within("submit", 150_000);
+        escrow.submit(id, seller, commitments, RECORDS, proof, 0, "");
+        within("submit, of eight invited", 110_000);
     }
 
     function test_Reject() public {
         vm.pauseGasMetering();
-        id = openWith(tagged(manyTerms()));
+        id = openDefault();
         submitMany(id, 1);
         vm.prank(buyer);
         vm.resumeGasMetering();
-        escrow.reject(id, sellerOf(0));
-        within("reject", 75_000);
+        escrow.reject(id, seller);
+        within("reject", 60_000);
     }
 
     function test_AttestOf128() public {
         vm.pauseGasMetering();
-        measureAttest(tagged(manyTerms()), "attest, 128 sellers", TAG_SECRET);
-    }
-
-    function test_AttestOf128WithoutTags() public {
-        vm.pauseGasMetering();
-        measureAttest(manyTerms(), "attest, 128 sellers, without tags", 0);
-    }
-
-    function test_AttestBySignatureOf128() public {
-        vm.pauseGasMetering();
-        (uint64[] memory values, uint64[] memory tags, bytes32 submissions) = toAttesting(tagged(manyTerms()));
-        bytes memory signature = signAttestation(values, tags, submissions);
+        (uint64[] memory values, bytes32 submissions, address[] memory sellers) = toAttesting();
+        vm.prank(buyer);
         vm.resumeGasMetering();
-        escrow.attestBySignature(id, submissions, values, tags, TAG_SECRET, signature);
-        within("attestBySignature, 128 sellers", MANY * 12_000);
+        escrow.attest(id, submissions, sellers, values, "");
+        within("attest, 128 sellers", MANY * 12_000);
     }
 
     function test_Reveal() public {
         vm.pauseGasMetering();
-        measureReveal(tagged(manyTerms()), "reveal");
-    }
-
-    function test_RevealWithoutTags() public {
-        vm.pauseGasMetering();
-        measureReveal(manyTerms(), "reveal, without tags");
-    }
-
-    function test_Claim() public {
-        vm.pauseGasMetering();
-        toClaiming();
+        (uint64[] memory values,,) = toAttesting();
+        attestRaw(id, values);
+        revealAs(id, sellerOf(1));
+        (Opening memory opening, Commitments memory stored) = (openings[id][seller], committed[id][seller]);
         vm.resumeGasMetering();
-        escrow.claim(id, sellerOf(0));
-        within("claim", 75_000);
-    }
-
-    function test_Refund() public {
-        vm.pauseGasMetering();
-        toClaiming();
-        vm.resumeGasMetering();
-        escrow.refund(id);
-        within("refund", 75_000);
-    }
-
-    function test_ForfeitAfterSilence() public {
-        vm.pauseGasMetering();
-        id = openWith(tagged(manyTerms()));
-        submitMany(id, 1);
-        vm.warp(escrow.orderOf(id).attestUntil);
-        vm.resumeGasMetering();
-        escrow.forfeit(id);
-        within("forfeit, first of all", 100_000);
+        escrow.reveal(id, seller, opening, stored.replyHash, stored.dataRoot);
+        within("reveal", 75_000);
     }
 
     function test_PublishReply() public {
         vm.pauseGasMetering();
-        bytes memory c1_ = toPublishing();
-        bytes7 cell = replyOf(sellerOf(0), 100);
+        toPublishing();
+        (bytes memory c1_, bytes7 cell) = (c1, replyOf(seller, 8 * STEP));
+        Commitments memory stored = committed[id][seller];
+        bytes memory call =
+            abi.encodeCall(escrow.publishReply, (id, seller, c1_, cell, stored.padHash, stored.dataRoot));
         vm.resumeGasMetering();
-        escrow.publishReply(id, sellerOf(0), c1_, cell);
-        withinWithFloor("publishReply", abi.encodeCall(escrow.publishReply, (id, sellerOf(0), c1_, cell)), 2_600_000);
+        escrow.publishReply(id, seller, c1_, cell, stored.padHash, stored.dataRoot);
+        withinWithFloor("publishReply", call, 2_600_000);
     }
 
     function test_AnswerReply() public {
         vm.pauseGasMetering();
-        bytes memory c1_ = toPublishing();
-        escrow.publishReply(id, sellerOf(0), c1_, replyOf(sellerOf(0), 100));
-        uint64 value = padded(100, openingOf(sellerOf(0)).pad);
-        uint64 tag = tagFor(id, sellerOf(0), value);
+        toPublishing();
+        publishAs(id, seller, c1, replyOf(seller, 8 * STEP));
+        uint64 value = padded(8 * STEP, openings[id][seller]);
         vm.prank(buyer);
         vm.resumeGasMetering();
-        escrow.answerReply(id, sellerOf(0), value, tag);
-        within("answerReply", 75_000);
+        escrow.answerReply(id, seller, value);
+        within("answerReply", 60_000);
     }
 
     function test_Challenge() public {
         vm.pauseGasMetering();
         toDispute();
+        fund(address(0), challenger, 2 ether);
         vm.prank(challenger);
         vm.resumeGasMetering();
         escrow.challenge{value: 2 ether}(id);
-        within("challenge", 120_000);
+        within("challenge", 105_000);
     }
 
-    function test_DrawIndex() public {
+    function test_DrawIndices() public {
         vm.pauseGasMetering();
         toDispute();
         challengeAs(id, challenger);
         uint256 drawBlock = escrow.disputeOf(id).drawBlock;
         vm.roll(drawBlock + 1);
-        vm.setBlockhash(drawBlock, hashThatDraws(id));
+        vm.setBlockhash(drawBlock, keccak256("block"));
         vm.resumeGasMetering();
-        escrow.drawIndex(id);
-        within("drawIndex", 60_000);
+        escrow.drawIndices(id);
+        within("drawIndices", 70_000);
     }
 
     function test_RevealKey() public {
@@ -155,171 +115,195 @@ contract GasTest is DisputeTest {
         toDispute();
         challengeAs(id, challenger);
         drawFor(id);
-        (bytes memory key_, bytes memory a_, bytes32[] memory proof) = (key, a, zeroProof);
-        bytes7 b = zeroCell;
+        (bytes memory key_, bytes memory a_) = (key, a);
+        (bytes7[3] memory cells, bytes32[][3] memory proofs) = zeroOpening(id);
+        bytes memory call = abi.encodeCall(escrow.revealKey, (id, key_, a_, cells, proofs));
         vm.resumeGasMetering();
-        escrow.revealKey(id, key_, a_, b, proof);
-        withinWithFloor("revealKey", abi.encodeCall(escrow.revealKey, (id, key_, a_, b, proof)), 2_800_000);
+        escrow.revealKey(id, key_, a_, cells, proofs);
+        withinWithFloor("revealKey, half a nearly all zeros", call, 2_450_000);
     }
 
     function test_ProveReply() public {
         vm.pauseGasMetering();
-        measureProof(1, 300, "proveReply");
+        toDispute();
+        dispute(id);
+        measureProof(1, 4 * STEP, "proveReply");
     }
 
     function test_ProveReplyThatIsHonest() public {
         vm.pauseGasMetering();
-        measureProof(0, 100, "proveReply, of a true value");
+        toDispute();
+        dispute(id);
+        measureProof(0, 8 * STEP, "proveReply, of a true value");
     }
 
-    function test_ClaimReward() public {
+    function test_Offer() public {
         vm.pauseGasMetering();
-        toConviction();
+        id = toDelivering(keyedTerms(), list(8 * STEP));
+        (File memory file, Commitments memory stored) = (fileOf(id, seller), committed[id][seller]);
+        fund(address(0), seller, 1 ether);
+        vm.prank(seller);
         vm.resumeGasMetering();
-        escrow.claimReward(id, sellerOf(1));
-        within("claimReward", 75_000);
+        escrow.offer{value: 1 ether}(id, seller, stored.replyHash, stored.padHash, file, 0, "");
+        within("offer", 125_000);
     }
 
-    function test_ReturnBond() public {
+    function test_Accept() public {
         vm.pauseGasMetering();
-        toConviction();
-        vm.resumeGasMetering();
-        escrow.returnBond(id);
-        within("returnBond", 75_000);
-    }
-
-    function test_ForfeitAfterConviction() public {
-        vm.pauseGasMetering();
-        toConviction();
-        vm.resumeGasMetering();
-        escrow.forfeit(id);
-        within("forfeit, first of all, after a proof", 100_000);
-    }
-
-    function manyTerms() private view returns (IInfluenceEscrow.Terms memory terms) {
-        terms = keyedTerms();
-        terms.maxSellers = uint16(MANY);
-    }
-
-    function measureOpen(IInfluenceEscrow.Terms memory terms, string memory step) private {
-        uint256 coin = depositOf(terms);
+        File memory file = toOffered();
         vm.prank(buyer);
         vm.resumeGasMetering();
-        escrow.open{value: coin}(terms, 77);
-        within(step, 350_000);
+        escrow.accept(id, seller, file, 0, "");
+        within("accept", 52_000);
     }
 
-    function measureAttest(IInfluenceEscrow.Terms memory terms, string memory step, bytes32 tagSecret) private {
-        (uint64[] memory values, uint64[] memory tags, bytes32 submissions) = toAttesting(terms);
+    function test_Decline() public {
+        vm.pauseGasMetering();
+        toOffered();
         vm.prank(buyer);
         vm.resumeGasMetering();
-        escrow.attest(id, submissions, values, tags, tagSecret);
-        within(step, MANY * 12_000);
+        escrow.decline(id, seller);
+        within("decline", 45_000);
     }
 
-    function measureReveal(IInfluenceEscrow.Terms memory terms, string memory step) private {
-        (uint64[] memory values, uint64[] memory tags,) = toAttesting(terms);
-        attestTags(id, values, tags);
-        for (uint256 i = 1; i < MANY; ++i) {
-            revealAs(id, sellerOf(i));
+    function test_Deliver() public {
+        vm.pauseGasMetering();
+        File memory file = toOffered();
+        acceptAs(id, seller);
+        vm.warp(block.timestamp + 1);
+        bytes32 key_ = deliveryKeyOf(id, seller);
+        vm.resumeGasMetering();
+        escrow.deliver(id, seller, file, key_);
+        within("deliver", 50_000);
+    }
+
+    function test_ComplainAbout1KiBOfAThousandRecords() public {
+        vm.pauseGasMetering();
+        measureComplaint(1_000, 1_056, "complain, 1 KiB of 1,000 records", 100_000);
+    }
+
+    function test_ComplainAbout1KiBOfAMillionRecords() public {
+        vm.pauseGasMetering();
+        measureComplaint(1_000_000, 1_056, "complain, 1 KiB of 1,000,000 records", 140_000);
+    }
+
+    function test_ComplainAboutTheLongestRecord() public {
+        vm.pauseGasMetering();
+        measureComplaint(1_000, 65_568, "complain, 64 KiB of 1,000 records", 2_900_000);
+    }
+
+    function test_Contest() public {
+        vm.pauseGasMetering();
+        toDelivered();
+        fund(address(0), buyer, 2 ether);
+        vm.prank(buyer);
+        vm.resumeGasMetering();
+        escrow.contest{value: 2 ether}(id, seller, keccak256("evidence"));
+        within("contest", 70_000);
+    }
+
+    function test_Rule() public {
+        vm.pauseGasMetering();
+        toDelivered();
+        contestAs(id, seller);
+        vm.prank(arbiter);
+        vm.resumeGasMetering();
+        escrow.rule(id, seller, 1000, Outcome.Neither);
+        within("rule", 75_000);
+    }
+
+    function test_SettleADelivery() public {
+        vm.pauseGasMetering();
+        toDelivered();
+        vm.warp(block.timestamp + 4 days);
+        vm.resumeGasMetering();
+        escrow.settle(id, seller, "");
+        within("settle, delivered", 75_000);
+    }
+
+    function test_SettleADecline() public {
+        vm.pauseGasMetering();
+        toOffered();
+        declineAs(id, seller);
+        vm.resumeGasMetering();
+        escrow.settle(id, seller, "");
+        within("settle, declined", 110_000);
+    }
+
+    function test_SettleARuling() public {
+        vm.pauseGasMetering();
+        toDelivered();
+        contestAs(id, seller);
+        ruleAs(id, seller, 1000, Outcome.Neither);
+        vm.resumeGasMetering();
+        escrow.settle(id, seller, "");
+        within("settle, ruled", 110_000);
+    }
+
+    function test_Reclaim() public {
+        vm.pauseGasMetering();
+        id = toDelivering(keyedTerms(), list(8 * STEP));
+        vm.resumeGasMetering();
+        escrow.reclaim(id);
+        within("reclaim", 75_000);
+    }
+
+    function test_ReclaimAfterSilence() public {
+        vm.pauseGasMetering();
+        id = openWith(keyedTerms());
+        submitMany(id, 1);
+        vm.warp(escrow.orderOf(id).attestUntil);
+        vm.resumeGasMetering();
+        escrow.reclaim(id);
+        within("reclaim, lost", 90_000);
+    }
+
+    function measureComplaint(uint32 records, uint256 size, string memory step, uint256 most) private {
+        Terms memory terms = keyedTerms();
+        terms.recordsCap = records;
+        id = openWith(terms);
+        uint64 index = records / 2 - 1;
+        bytes32[] memory path = new bytes32[](records == 1_000 ? 10 : 20); // at this index the tree is whole
+        for (uint256 i = 0; i < path.length; ++i) {
+            path[i] = keccak256(abi.encode("sibling", i));
         }
-        Opening memory opening = openingOf(sellerOf(0));
-        uint64 tagPad = tagPadOf(id, sellerOf(0));
+        bytes memory cipher = Ciphertexts.random(9, size);
+        bytes32 key_ = deliveryKeyOf(id, seller);
+        bytes32 leaf = keccak256("another leaf");
+        File memory file = File(
+            climbed(leaf, index, path),
+            climbed(Records.cipherLeaf(index, cipher), index, path),
+            Records.keyHash(id, seller, key_),
+            keccak256("file")
+        );
+        Opening memory opening = openingOf(seller, records);
+        Commitments memory commitments = Commitments(
+            keccak256("reply"), padHashOf(id, seller, opening), Records.root(records, seller, file.dataTop)
+        );
+        submitWith(id, seller, commitments, opening, RECORDS);
+        vm.warp(escrow.orderOf(id).submitUntil);
+        attestValues(id, list(8 * STEP));
+        revealAs(id, seller);
+        vm.warp(escrow.orderOf(id).finalFrom);
+        offerWith(id, seller, file);
+        acceptAs(id, seller);
+        vm.warp(block.timestamp + 1);
+        deliverAs(id, seller);
+        Misdelivery memory complaint = Misdelivery(index, cipher, path, leaf, path);
+        bytes memory call = abi.encodeCall(escrow.complain, (id, seller, key_, file.fileHash, complaint));
         vm.resumeGasMetering();
-        escrow.reveal(id, sellerOf(0), opening.pad, tagPad, opening.records, opening.salt);
-        within(step, 90_000);
+        escrow.complain(id, seller, key_, file.fileHash, complaint);
+        withinWithFloor(step, call, most);
     }
 
     function measureProof(uint256 index, int256 truth, string memory step) private {
-        toDispute();
-        challengeAs(id, challenger);
-        drawFor(id);
-        showKey(id);
-        (address seller, bytes memory key_, bytes memory c1_) = (sellerOf(index), key, c1Of(id));
-        bytes7 cell = replyOf(seller, truth);
+        address who = sellerOf(index);
+        (bytes memory key_, bytes memory c1_, bytes7 cell) = (key, c1, replyOf(who, truth));
+        Commitments memory stored = committed[id][who];
+        bytes memory call =
+            abi.encodeCall(escrow.proveReply, (id, who, key_, c1_, cell, stored.padHash, stored.dataRoot));
         vm.resumeGasMetering();
-        escrow.proveReply(id, seller, key_, c1_, cell);
-        withinWithFloor(step, abi.encodeCall(escrow.proveReply, (id, seller, key_, c1_, cell)), 2_600_000);
-    }
-
-    function toAttesting(IInfluenceEscrow.Terms memory terms)
-        private
-        returns (uint64[] memory values, uint64[] memory tags, bytes32 submissions)
-    {
-        id = openWith(terms);
-        submitMany(id, MANY);
-        vm.warp(escrow.orderOf(id).submitUntil);
-        values = new uint64[](MANY);
-        tags = new uint64[](hasTags[id] ? MANY : 0);
-        for (uint256 i = 0; i < MANY; ++i) {
-            values[i] = padded(int256(1000 + i), openingOf(sellerOf(i)).pad);
-            if (hasTags[id]) tags[i] = tagFor(id, sellerOf(i), values[i]);
-        }
-        submissions = escrow.orderOf(id).submissionsHash;
-    }
-
-    function toClaiming() private {
-        (uint64[] memory values, uint64[] memory tags,) = toAttesting(tagged(manyTerms()));
-        attestTags(id, values, tags);
-        for (uint256 i = 0; i < MANY; ++i) {
-            revealAs(id, sellerOf(i));
-        }
-        warpToClaiming(id);
-    }
-
-    function toPublishing() private returns (bytes memory) {
-        id = openWith(tagged(keyedTerms()));
-        submitTruth(id, list(100));
-        vm.warp(escrow.orderOf(id).submitUntil);
-        uint64[] memory values = new uint64[](1);
-        values[0] = UNAVAILABLE;
-        attestRaw(id, values);
-        return c1Of(id);
-    }
-
-    /// @dev The buyer lies about the second of two.
-    function toDispute() private {
-        id = toChallenging(tagged(keyedTerms()), list(100, 300), list(100, 0));
-    }
-
-    function toConviction() private {
-        toDispute();
-        challengeAs(id, challenger);
-        drawFor(id);
-        showKey(id);
-        proveCell(id, prover, sellerOf(1), replyOf(sellerOf(1), 300));
-        vm.warp(escrow.orderOf(id).claimFrom);
-    }
-
-    function signAttestation(uint64[] memory values, uint64[] memory tags, bytes32 submissions)
-        private
-        view
-        returns (bytes memory)
-    {
-        return Signing.attestation(buyerKey, address(escrow), id, submissions, values, tags, TAG_SECRET);
-    }
-
-    function within(string memory step, uint256 budget) private {
-        uint256 used = vm.lastCallGas().gasTotalUsed;
-        vm.pauseGasMetering();
-        report(step, used, budget);
-    }
-
-    /// @dev Chains since Prague charge at least 21,000 and 10 gas for a zero byte of calldata, 40 for another
-    /// (EIP-7623).
-    function withinWithFloor(string memory step, bytes memory call, uint256 budget) private {
-        uint256 used = vm.lastCallGas().gasTotalUsed;
-        vm.pauseGasMetering();
-        uint256 floor = 21_000;
-        for (uint256 i = 0; i < call.length; ++i) {
-            floor += call[i] == 0 ? 10 : 40;
-        }
-        emit log_named_uint(string.concat(step, ", before EIP-7623"), used);
-        report(step, used > floor ? used : floor, budget);
-    }
-
-    function report(string memory step, uint256 used, uint256 budget) private {
-        emit log_named_uint(step, used);
-        assertLe(used, budget, step);
+        escrow.proveReply(id, who, key_, c1_, cell, stored.padHash, stored.dataRoot);
+        withinWithFloor(step, call, 2_400_000);
     }
 }

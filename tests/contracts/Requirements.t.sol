@@ -1,128 +1,102 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {IInfluenceEscrow} from "../../contracts/interfaces/IInfluenceEscrow.sol";
 import {DisputeTest} from "./DisputeTest.sol";
-import {Signing} from "./Signing.sol";
 
-/// @dev Requirements of single steps that no story of an order comes across: found by the trees and by mutants.
+/// @dev Requirements of single steps that no story of an order comes across.
 contract RequirementsTest is DisputeTest {
-    function test_SignaturesAreHeldToTheSameRulesAsTheBuyer() public {
-        bytes32 id = openWith(keyedTerms());
-        submitTruth(id, list(1, 2));
-        rejectAs(id, sellerOf(1));
-        vm.warp(escrow.orderOf(id).submitUntil);
-        bytes32 stored = escrow.orderOf(id).submissionsHash;
-        relaySigned(
-            id,
-            keccak256("other"),
-            two(1, INVALID),
-            abi.encodeWithSelector(IInfluenceEscrow.WrongSubmissions.selector, id, keccak256("other"), stored)
-        );
-        relaySigned(
-            id, stored, new uint64[](1), abi.encodeWithSelector(IInfluenceEscrow.WrongValueCount.selector, id, 1, 2)
-        );
-        relaySigned(
-            id, stored, two(T, INVALID), abi.encodeWithSelector(IInfluenceEscrow.ValueOutOfRange.selector, id, 0, T)
-        );
-        relaySigned(
-            id, stored, two(1, 2), abi.encodeWithSelector(IInfluenceEscrow.RejectedNeedsInvalid.selector, id, 1, 2)
-        );
-        relaySigned(id, stored, two(1, INVALID), "");
-        assertPhase(id, IInfluenceEscrow.Phase.Revealing);
+    bytes32[] private none;
+
+    function test_UnknownOrdersLookEmpty() public view {
+        bytes32 id = keccak256("nothing");
+        assertPhase(id, Phase.None);
+        OrderView memory order;
+        assertEq(keccak256(abi.encode(escrow.orderOf(id))), keccak256(abi.encode(order)));
+        SubmissionView memory submission;
+        assertEq(keccak256(abi.encode(escrow.submissionOf(id, sellerOf(0)))), keccak256(abi.encode(submission)));
+        assertEq(escrow.disputeOf(id).challenger, address(0));
+        assertEq(uint256(escrow.deliveryOf(id, sellerOf(0)).state), 0);
     }
 
-    function test_SignaturesCoverTagsAndTheirSecret() public {
-        bytes32 id = openWith(tagged(keyedTerms()));
-        submitTruth(id, list(1, 2));
-        vm.warp(escrow.orderOf(id).submitUntil);
-        uint64[] memory values = two(padded(1, openingOf(sellerOf(0)).pad), padded(2, openingOf(sellerOf(1)).pad));
-        uint64[] memory tags = two(tagFor(id, sellerOf(0), values[0]), tagFor(id, sellerOf(1), values[1]));
-        bytes memory forged = signTagged(id, values, two(tags[0], tags[1] ^ 1), TAG_SECRET);
-        expectOtherSignature(id, values, tags, TAG_SECRET, forged);
-        forged = signTagged(id, values, tags, keccak256("other"));
-        expectOtherSignature(id, values, tags, TAG_SECRET, forged);
-
-        bytes32 stored = escrow.orderOf(id).tagKeyHash;
-        bytes32 given = keccak256(abi.encode(keccak256("other")));
-        vm.expectRevert(abi.encodeWithSelector(IInfluenceEscrow.WrongTagSecret.selector, id, given, stored));
-        this.relayTagged(id, values, tags, keccak256("other"), forged);
-        bytes memory signature = signTagged(id, values, new uint64[](1), TAG_SECRET);
-        vm.expectRevert(abi.encodeWithSelector(IInfluenceEscrow.WrongTagCount.selector, id, 1, 2));
-        this.relayTagged(id, values, new uint64[](1), TAG_SECRET, signature);
-        signature = signTagged(id, values, two(0, T), TAG_SECRET);
-        vm.expectRevert(abi.encodeWithSelector(IInfluenceEscrow.TagOutOfRange.selector, id, 1, T));
-        this.relayTagged(id, values, two(0, T), TAG_SECRET, signature);
-        this.relayTagged(id, values, tags, TAG_SECRET, signTagged(id, values, tags, TAG_SECRET));
-        revealAs(id, sellerOf(0));
-        assertEq(escrow.submissionOf(id, sellerOf(0)).value, 1);
+    function test_StrangersToAnOrderLookEmpty() public {
+        bytes32 id = toDelivering(defaultTerms(), list(STEP));
+        SubmissionView memory submission;
+        assertEq(keccak256(abi.encode(escrow.submissionOf(id, sellerOf(5)))), keccak256(abi.encode(submission)));
+        assertEq(uint256(escrow.deliveryOf(id, sellerOf(5)).state), 0);
+        assertEq(escrow.credits(address(0), sellerOf(5)), 0);
     }
 
-    function test_AnOrderShowsWhomItInvites() public {
-        IInfluenceEscrow.Terms memory terms = defaultTerms();
-        terms.sellersRoot = keccak256("list");
-        assertEq(escrow.orderOf(openWith(terms)).sellersRoot, keccak256("list"));
+    function test_NoStepWorksOnAnUnknownOrder() public {
+        bytes32 id = keccak256("nothing");
+        Opening memory opening;
+        Commitments memory commitments;
+        File memory file;
+        Misdelivery memory misdelivery;
+        bytes7[3] memory cells;
+        bytes32[][3] memory proofs;
+        bytes[18] memory calls = [
+            abi.encodeCall(escrow.cancel, (id)),
+            abi.encodeCall(escrow.submit, (id, relayer, commitments, 1, none, 0, "")),
+            abi.encodeCall(escrow.reject, (id, buyer)),
+            abi.encodeCall(escrow.attest, (id, 0, new address[](0), new uint64[](0), "")),
+            abi.encodeCall(escrow.publishReply, (id, buyer, "", 0, 0, 0)),
+            abi.encodeCall(escrow.answerReply, (id, buyer, 0)),
+            abi.encodeCall(escrow.reveal, (id, buyer, opening, 0, 0)),
+            abi.encodeCall(escrow.challenge, (id)),
+            abi.encodeCall(escrow.drawIndices, (id)),
+            abi.encodeCall(escrow.revealKey, (id, "", "", cells, proofs)),
+            abi.encodeCall(escrow.proveReply, (id, buyer, "", "", 0, 0, 0)),
+            abi.encodeCall(escrow.offer, (id, relayer, 0, 0, file, 0, "")),
+            abi.encodeCall(escrow.accept, (id, buyer, file, 0, "")),
+            abi.encodeCall(escrow.decline, (id, buyer)),
+            abi.encodeCall(escrow.deliver, (id, buyer, file, 0)),
+            abi.encodeCall(escrow.complain, (id, buyer, 0, 0, misdelivery)),
+            abi.encodeCall(escrow.contest, (id, buyer, 0)),
+            abi.encodeCall(escrow.rule, (id, buyer, 0, Outcome.Neither))
+        ];
+        for (uint256 i = 0; i < calls.length; ++i) {
+            expectUnknown(id, calls[i]);
+        }
+        expectUnknown(id, abi.encodeCall(escrow.settle, (id, buyer, "")));
+        expectUnknown(id, abi.encodeCall(escrow.reclaim, (id)));
     }
 
-    function test_RewardsAreForEntriesThatExist() public {
-        bytes32 id = toProving(keyedTerms(), list(9), list(1));
-        proveTruth(id, prover, 0, 9);
-        vm.warp(escrow.orderOf(id).claimFrom);
-        expectSellerError(IInfluenceEscrow.NoSubmission.selector, id, sellerOf(5));
-        escrow.claimReward(id, sellerOf(5));
-    }
-
-    function test_RewardsWaitUntilAllProofsAreIn() public {
-        bytes32 id = toProving(keyedTerms(), list(9), list(1));
-        proveTruth(id, prover, 0, 9);
-        vm.warp(escrow.orderOf(id).proveUntil - 1);
-        expectWrongPhase(id, IInfluenceEscrow.Phase.Proving, IInfluenceEscrow.Phase.Claiming);
-        escrow.claimReward(id, sellerOf(0));
-        vm.warp(escrow.orderOf(id).proveUntil);
-        escrow.claimReward(id, sellerOf(0));
-        assertEq(prover.balance, 5 ether);
-    }
-
-    function test_KeyAndProofAreLoggedAsTheyWereGiven() public {
-        bytes32 id = toChallenging(keyedTerms(), list(9), list(1));
-        vm.expectEmit(address(escrow));
-        emit IInfluenceEscrow.Challenged(id, challenger, 2 ether, block.number + 1);
-        challengeAs(id, challenger);
-        drawFor(id);
-        vm.expectEmit(address(escrow));
-        emit IInfluenceEscrow.KeyRevealed(id, key);
-        showKey(id);
-        uint64 pad = openingOf(sellerOf(0)).pad;
-        vm.expectEmit(address(escrow));
-        emit IInfluenceEscrow.ReplyProven(id, sellerOf(0), prover, padded(1, pad), padded(9, pad), 9, 900, true);
-        proveTruth(id, prover, 0, 9);
+    function test_AFunctionThatDoesNotExistIsRefused() public {
+        (bool done,) = address(escrow).call(hex"01020304");
+        assertFalse(done);
+        (done,) = address(escrow).call("");
+        assertFalse(done);
     }
 
     /// forge-config: default.fuzz.runs = 64
     /// forge-config: deep.fuzz.runs = 2000
     function testFuzz_StrangersDoNothingThatIsTheBuyers(address stranger) public {
-        vm.assume(stranger != buyer);
-        IInfluenceEscrow.Terms memory terms = keyedTerms();
-        vm.deal(stranger, depositOf(terms));
-        vm.expectRevert(abi.encodeWithSelector(IInfluenceEscrow.WrongBuyer.selector, buyer, stranger));
+        vm.assume(stranger != buyer && stranger.code.length == 0 && uint160(stranger) > 1000);
+        Terms memory terms = keyedTerms();
+        fund(address(0), stranger, DEPOSIT);
+        vm.expectRevert(abi.encodeWithSelector(WrongBuyer.selector, buyer, stranger));
         vm.prank(stranger);
-        escrow.open{value: depositOf(terms)}(terms, 0);
+        escrow.open{value: DEPOSIT}(terms, 0);
         bytes32 id = openWith(terms);
-        submitTruth(id, list(1, 2));
-        bytes memory refused = abi.encodeWithSelector(IInfluenceEscrow.NotBuyer.selector, id, stranger, buyer);
+        bytes memory refused = abi.encodeWithSelector(NotBuyer.selector, id, stranger, buyer);
+        vm.expectRevert(refused);
+        vm.prank(stranger);
+        escrow.cancel(id);
+        submitTruth(id, list(STEP, STEP));
         vm.expectRevert(refused);
         vm.prank(stranger);
         escrow.reject(id, sellerOf(0));
         vm.warp(escrow.orderOf(id).submitUntil);
-        bytes32 submissions = escrow.orderOf(id).submissionsHash;
+        bytes32 submissions = submissionsHash(id);
+        address[] memory sellers = sellersOf[id];
+        vm.expectRevert(abi.encodeWithSelector(WrongSignature.selector, id, buyer));
+        vm.prank(stranger);
+        escrow.attest(id, submissions, sellers, raw(1, UNAVAILABLE), "");
+        attestRaw(id, raw(1, UNAVAILABLE));
+        publishAs(id, sellerOf(1), c1, replyOf(sellerOf(1), STEP));
         vm.expectRevert(refused);
         vm.prank(stranger);
-        escrow.attest(id, submissions, two(1, UNAVAILABLE), noTags, 0);
-        attestRaw(id, two(1, UNAVAILABLE));
-        escrow.publishReply(id, sellerOf(1), c1, replyOf(sellerOf(1), 2));
-        vm.expectRevert(refused);
-        vm.prank(stranger);
-        escrow.answerReply(id, sellerOf(1), 7, 0);
+        escrow.answerReply(id, sellerOf(1), 7);
     }
 
     /// @dev Hashes on both sides of the committed ones.
@@ -130,89 +104,72 @@ contract RequirementsTest is DisputeTest {
     /// forge-config: deep.fuzz.runs = 2000
     function testFuzz_OnlyWhatWasCommittedIsTaken(bytes32 other, bytes7 cell) public {
         bytes32 id = openWith(keyedTerms());
-        submitTruth(id, list(1, 2));
+        submitTruth(id, list(STEP, STEP));
         vm.warp(escrow.orderOf(id).submitUntil);
-        bytes32 submissions = escrow.orderOf(id).submissionsHash;
-        vm.assume(other != submissions && cell != replyOf(sellerOf(1), 2));
-        vm.expectRevert(abi.encodeWithSelector(IInfluenceEscrow.WrongSubmissions.selector, id, other, submissions));
+        bytes32 submissions = submissionsHash(id);
+        vm.assume(other != submissions && cell != replyOf(sellerOf(1), STEP));
+        address[] memory sellers = sellersOf[id];
+        vm.expectRevert(abi.encodeWithSelector(WrongSubmissions.selector, id, other, submissions));
         vm.prank(buyer);
-        escrow.attest(id, other, two(1, UNAVAILABLE), noTags, 0);
-        attestRaw(id, two(padded(1, openingOf(sellerOf(0)).pad), UNAVAILABLE));
-        vm.expectPartialRevert(IInfluenceEscrow.WrongReply.selector);
-        escrow.publishReply(id, sellerOf(1), c1, cell);
+        escrow.attest(id, other, sellers, raw(1, UNAVAILABLE), "");
+        attestRaw(id, raw(padded(STEP, openingOf(sellerOf(0))), UNAVAILABLE));
+        vm.expectPartialRevert(WrongCommitments.selector);
+        publishAs(id, sellerOf(1), c1, cell);
         vm.warp(escrow.orderOf(id).publishUntil);
         vm.warp(escrow.orderOf(id).revealUntil);
         challengeAs(id, challenger);
         drawFor(id);
-        vm.expectPartialRevert(IInfluenceEscrow.WrongKeyCommitment.selector);
-        escrow.revealKey(id, abi.encode(other), a, zeroCell, zeroProof);
-        vm.expectPartialRevert(IInfluenceEscrow.WrongKeyCommitment.selector);
-        escrow.revealKey(id, key, abi.encode(other), zeroCell, zeroProof);
-        vm.expectPartialRevert(IInfluenceEscrow.WrongKeyCommitment.selector);
-        escrow.revealKey(id, key, a, zeroCell, new bytes32[](14));
+        (bytes7[3] memory cells, bytes32[][3] memory proofs) = zeroOpening(id);
+        vm.expectPartialRevert(WrongKeyCommitment.selector);
+        escrow.revealKey(id, abi.encode(other), a, cells, proofs);
+        vm.expectPartialRevert(WrongKeyCommitment.selector);
+        escrow.revealKey(id, key, abi.encode(other), cells, proofs);
+        (cells[2], proofs[1][0]) = (cell, other);
+        vm.expectPartialRevert(WrongKeyCommitment.selector);
+        escrow.revealKey(id, key, a, cells, proofs);
     }
 
-    function test_CountsAndSetsAreExact() public {
-        IInfluenceEscrow.Terms memory terms = keyedTerms();
-        for (uint8 set = 0; set < 3; set += 2) {
-            terms.parameterSet = set;
-            vm.expectRevert(abi.encodeWithSelector(IInfluenceEscrow.UnknownParameterSet.selector, set));
-            vm.prank(buyer);
-            escrow.open{value: depositOf(terms)}(terms, 0);
-        }
+    /// @dev Everybody may push what pushes nobody's choice.
+    function test_RevealsProofsPublicationsAndPaymentsMayBeSentByAnybody() public {
         bytes32 id = openWith(keyedTerms());
-        submitTruth(id, list(1, 2));
+        submitTruth(id, list(STEP, STEP));
         vm.warp(escrow.orderOf(id).submitUntil);
-        bytes32 submissions = escrow.orderOf(id).submissionsHash;
-        for (uint256 count = 1; count < 4; count += 2) {
-            vm.expectRevert(abi.encodeWithSelector(IInfluenceEscrow.WrongValueCount.selector, id, count, 2));
-            vm.prank(buyer);
-            escrow.attest(id, submissions, new uint64[](count), noTags, 0);
-        }
+        attestRaw(id, raw(1, UNAVAILABLE));
+        publishAs(id, sellerOf(1), c1, replyOf(sellerOf(1), STEP));
+        answerAs(id, sellerOf(1), padded(STEP, openingOf(sellerOf(1))));
+        vm.warp(escrow.orderOf(id).publishUntil);
+        revealAs(id, sellerOf(0));
+        revealAs(id, sellerOf(1));
+        dispute(id);
+        proveTruth(id, relayer, 0, STEP);
+        finish(id);
+        assertEq(relayer.balance, 0, "and nobody earns by it");
+        assertGt(sellerOf(0).balance, 0);
     }
 
-    function relaySigned(bytes32 id, bytes32 submissions, uint64[] memory values, bytes memory reason) private {
-        bytes memory signature = Signing.attestation(buyerKey, address(escrow), id, submissions, values);
-        if (reason.length != 0) vm.expectRevert(reason);
+    /// @dev Two orders share a contract, not their money.
+    function test_ALostOrderCostsNoOther() public {
+        bytes32 honest = toChallenging(defaultTerms(), list(4 * STEP));
+        vm.warp(START);
+        bytes32 silent = openDefault();
+        submitAs(silent, sellerOf(1));
+        vm.warp(escrow.orderOf(silent).attestUntil);
+        settleAll(silent);
+        assertEq(escrow.orderOf(honest).held, DEPOSIT);
+        assertEq(escrow.liabilities(address(0)), DEPOSIT);
+        assertEq(address(escrow).balance, DEPOSIT);
+        vm.warp(escrow.orderOf(honest).finalFrom);
+        deliverAll(honest, sellerOf(0));
+        vm.warp(block.timestamp + 30 days);
+        settleAll(honest);
+        assertEq(sellerOf(0).balance, 5.5 ether);
+        assertPaidOut(honest);
+    }
+
+    function expectUnknown(bytes32 id, bytes memory call) private {
         vm.prank(relayer);
-        escrow.attestBySignature(id, submissions, values, noTags, 0, signature);
-    }
-
-    /// @dev One call, for expectRevert.
-    function relayTagged(
-        bytes32 id,
-        uint64[] memory values,
-        uint64[] memory tags,
-        bytes32 secret,
-        bytes memory signature
-    ) external {
-        bytes32 submissions = escrow.orderOf(id).submissionsHash;
-        vm.prank(relayer);
-        escrow.attestBySignature(id, submissions, values, tags, secret, signature);
-    }
-
-    function expectOtherSignature(
-        bytes32 id,
-        uint64[] memory values,
-        uint64[] memory tags,
-        bytes32 secret,
-        bytes memory signature
-    ) private {
-        vm.expectRevert(abi.encodeWithSelector(IInfluenceEscrow.WrongSignature.selector, id, buyer));
-        this.relayTagged(id, values, tags, secret, signature);
-    }
-
-    function signTagged(bytes32 id, uint64[] memory values, uint64[] memory tags, bytes32 secret)
-        private
-        view
-        returns (bytes memory)
-    {
-        bytes32 submissions = escrow.orderOf(id).submissionsHash;
-        return Signing.attestation(buyerKey, address(escrow), id, submissions, values, tags, secret);
-    }
-
-    function two(uint64 first, uint64 second) private pure returns (uint64[] memory values) {
-        values = new uint64[](2);
-        (values[0], values[1]) = (first, second);
+        (bool done, bytes memory reason) = address(escrow).call(call);
+        assertFalse(done);
+        assertEq(reason, abi.encodeWithSelector(UnknownOrder.selector, id));
     }
 }

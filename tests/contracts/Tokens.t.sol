@@ -2,7 +2,6 @@
 pragma solidity 0.8.37;
 
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
-import {IInfluenceEscrow} from "../../contracts/interfaces/IInfluenceEscrow.sol";
 import {MockFalseToken} from "../../contracts/mocks/MockFalseToken.sol";
 import {MockFeeToken} from "../../contracts/mocks/MockFeeToken.sol";
 import {MockHookToken} from "../../contracts/mocks/MockHookToken.sol";
@@ -10,44 +9,38 @@ import {MockSilentToken} from "../../contracts/mocks/MockSilentToken.sol";
 import {MockToken} from "../../contracts/mocks/MockToken.sol";
 import {MockWallet} from "../../contracts/mocks/MockWallet.sol";
 import {EscrowTest} from "./EscrowTest.sol";
+import {SixToken} from "./Receivers.sol";
 
 contract TokensTest is EscrowTest {
-    uint256 private constant DEPOSIT = 118 ether;
-
-    function test_TokenOrderRunsToItsEnd() public {
-        MockToken token = new MockToken();
-        fund(token);
-        runToEnd(address(token));
-        assertEq(token.balanceOf(sellerOf(0)), 26 ether);
-        assertEq(token.balanceOf(sellerOf(1)), 76 ether);
-        assertEq(token.balanceOf(address(escrow)), 0);
+    function test_TokenOrdersRunToTheirEnd() public {
+        address[2] memory tokens = [address(new MockToken()), address(new MockSilentToken())];
+        for (uint256 i = 0; i < 2; ++i) {
+            vm.warp(START);
+            bytes32 id = toDelivering(tokenTerms(tokens[i]), list(8 * STEP, -STEP));
+            assertEq(escrow.liabilities(tokens[i]), DEPOSIT);
+            deliverAll(id, sellerOf(0));
+            contestAs(id, sellerOf(0));
+            ruleAs(id, sellerOf(0), uint256(4 * STEP) * RECORDS, Outcome.Neither);
+            settleAll(id);
+            assertEq(balanceOf(tokens[i], sellerOf(0)), 5 ether + 1 ether - 0.125 ether);
+            assertEq(balanceOf(tokens[i], arbiter), 0.25 ether);
+            assertPaidOut(id);
+        }
     }
 
-    function test_TokenThatReturnsNothingRunsToItsEnd() public {
-        MockSilentToken token = new MockSilentToken();
-        token.mint(buyer, DEPOSIT);
-        vm.prank(buyer);
-        token.approve(address(escrow), DEPOSIT);
-        runToEnd(address(token));
-        assertEq(token.balanceOf(sellerOf(1)), 76 ether);
-        assertEq(token.balanceOf(address(escrow)), 0);
-    }
-
-    function test_SilentBuyerForfeitsTokens() public {
+    function test_SilentBuyersTokensBurn() public {
         MockToken token = new MockToken();
-        fund(token);
-        bytes32 id = openWith(termsIn(address(token)));
+        bytes32 id = openWith(tokenTerms(address(token)));
         submitMany(id, 1);
         vm.warp(escrow.orderOf(id).attestUntil);
-        escrow.forfeit(id);
-        assertEq(token.balanceOf(sink), 110 ether);
-        assertEq(escrow.liabilities(address(token)), 8 ether);
+        settleAll(id);
+        assertEq(token.balanceOf(BURN), 156 ether);
+        assertPaidOut(id);
     }
 
     function test_CoinAndTokenBooksAreApart() public {
         MockToken token = new MockToken();
-        fund(token);
-        openWith(termsIn(address(token)));
+        openWith(tokenTerms(address(token)));
         openDefault();
         assertEq(escrow.liabilities(address(token)), DEPOSIT);
         assertEq(escrow.liabilities(address(0)), DEPOSIT);
@@ -55,69 +48,88 @@ contract TokensTest is EscrowTest {
     }
 
     function test_TokenThatTakesAFeeIsRefused() public {
-        MockFeeToken token = new MockFeeToken();
-        fund(token);
-        expectOpenRevert(
-            address(token), abi.encodeWithSelector(IInfluenceEscrow.WrongDeposit.selector, DEPOSIT * 99 / 100, DEPOSIT)
-        );
-    }
-
-    function test_TokenThatDeliversMoreThanAskedIsRefused() public {
-        MockHookToken token = new MockHookToken();
-        fund(token);
-        token.arm(address(token), abi.encodeCall(token.mint, (address(escrow), 1)), 0);
-        expectOpenRevert(
-            address(token), abi.encodeWithSelector(IInfluenceEscrow.WrongDeposit.selector, DEPOSIT + 1, DEPOSIT)
-        );
+        expectOpen(new MockFeeToken(), abi.encodeWithSelector(WrongDeposit.selector, DEPOSIT * 99 / 100, DEPOSIT));
     }
 
     function test_TokenThatReturnsFalseIsRefused() public {
         MockFalseToken token = new MockFalseToken();
-        fund(token);
         token.refuse(true);
-        bytes memory failed = abi.encodeWithSelector(SafeERC20.SafeERC20FailedOperation.selector, address(token));
-        expectOpenRevert(address(token), failed);
-        token.refuse(false);
-        bytes32 id = openToRevealed(termsIn(address(token)), list(1, 3));
-        warpToClaiming(id);
-        token.refuse(true);
-        vm.expectRevert(failed);
-        escrow.claim(id, sellerOf(0));
-        token.refuse(false);
-        escrow.claim(id, sellerOf(0));
-        assertEq(token.balanceOf(sellerOf(0)), 26 ether);
+        expectOpen(token, abi.encodeWithSelector(SafeERC20.SafeERC20FailedOperation.selector, address(token)));
+    }
+
+    function expectOpen(MockToken token, bytes memory reason) private {
+        fund(address(token), buyer, DEPOSIT);
+        vm.expectRevert(reason);
+        vm.prank(buyer);
+        escrow.open(tokenTerms(address(token)), 0);
     }
 
     function test_UnfundedOrUnapprovedTokenOrderIsRefused() public {
         MockToken token = new MockToken();
-        vm.expectRevert();
+        vm.expectPartialRevert(bytes4(keccak256("ERC20InsufficientAllowance(address,uint256,uint256)")));
         vm.prank(buyer);
-        escrow.open(termsIn(address(token)), 0);
-        assertEq(escrow.liabilities(address(token)), 0);
-    }
-
-    function test_AddressWithoutCodeIsNoToken() public {
-        expectOpenRevert(sellerOf(0), abi.encodeWithSelector(IInfluenceEscrow.NotAToken.selector, sellerOf(0)));
-    }
-
-    function test_TokenOrderTakesNoCoin() public {
-        MockToken token = new MockToken();
-        fund(token);
-        vm.expectRevert(abi.encodeWithSelector(IInfluenceEscrow.UnexpectedCoin.selector, 1));
+        escrow.open(tokenTerms(address(token)), 0);
         vm.prank(buyer);
-        escrow.open{value: 1}(termsIn(address(token)), 0);
-    }
-
-    function test_TokensSentByAccidentPayNoDeposit() public {
-        MockToken token = new MockToken();
-        token.mint(address(escrow), DEPOSIT);
-        vm.expectRevert();
+        token.approve(address(escrow), DEPOSIT);
+        vm.expectPartialRevert(bytes4(keccak256("ERC20InsufficientBalance(address,uint256,uint256)")));
         vm.prank(buyer);
-        escrow.open(termsIn(address(token)), 0);
+        escrow.open(tokenTerms(address(token)), 0);
     }
 
-    function test_ReenteringWithAnotherOrderKeepsTheBooksBalanced() public {
-        (MockHookToken token, MockWallet wallet, IInfluenceEscrow.Terms memory terms) = hooked();
+    /// @dev A token that returns false when it should pay: what it refuses is credited, and withdrawn later.
+    function test_ATokenThatReturnsFalseWhenItPaysIsCredited() public {
+        MockFalseToken token = new MockFalseToken();
+        bytes32 id = toDelivering(tokenTerms(address(token)), list(-STEP));
+        token.refuse(true);
+        settleAll(id);
+        assertEq(escrow.credits(address(token), sellerOf(0)), 1 ether);
+        assertEq(escrow.credits(address(token), buyer), DEPOSIT - 1 ether);
+        vm.expectRevert(abi.encodeWithSelector(TransferFailed.selector, buyer, DEPOSIT - 1 ether));
+        vm.prank(buyer);
+        escrow.withdraw(address(token));
+        token.refuse(false);
+        vm.prank(buyer);
+        escrow.withdraw(address(token));
+        vm.prank(sellerOf(0));
+        escrow.withdraw(address(token));
+        assertEq(token.balanceOf(buyer), DEPOSIT - 1 ether);
+        assertPaidOut(id);
+    }
+
+    /// @dev One record of one seller is worth one millionth of a dollar; shares of it round to nothing.
+    function test_SixDecimalsPayOneSmallestUnit() public {
+        SixToken token = new SixToken();
+        Terms memory terms = tokenTerms(address(token));
+        (terms.rate, terms.budget, terms.bond) = (3, 36, 38);
+        (terms.answerFee, terms.publishFee, terms.challengeBond, terms.arbiterFee) = (0, 0, 1, 0);
+        bytes32 id = toDelivering(terms, list(STEP, STEP));
+        assertEq(escrow.submissionOf(id, sellerOf(0)).payout, 1);
+        deliverAll(id, sellerOf(0));
+        assertEq(escrow.deliveryOf(id, sellerOf(0)).sellerBond, 0, "an eighth of one unit");
+        offerAs(id, sellerOf(1));
+        declineAs(id, sellerOf(1));
+        vm.warp(block.timestamp + 4 days);
+        settleAll(id);
+        assertEq(token.balanceOf(sellerOf(0)), 1);
+        assertEq(token.balanceOf(sellerOf(1)), 0);
+        assertEq(token.balanceOf(buyer), 73);
+        assertEq(token.balanceOf(BURN), 0);
+        assertPaidOut(id);
+    }
+
+    /// @dev A deposit arrives short by exactly what an order opened inside its transfer brings.
+    function test_OneDepositCannotStandInForAnother() public {
+        (MockHookToken token, MockWallet wallet, Terms memory terms) = hooked();
+        Terms memory small = tokenTerms(address(token));
+        (small.buyer, small.budget, small.bond, small.answerFee) = (address(wallet), 1 ether, 10 ether, 0);
+        bytes memory inner = abi.encodeCall(escrow.open, (small, 1));
+        token.arm(address(wallet), abi.encodeCall(wallet.execute, (address(escrow), 0, inner)), 11 ether);
+        vm.expectRevert(abi.encodeWithSelector(WrongDeposit.selector, DEPOSIT - 11 ether, DEPOSIT));
+        wallet.execute(address(escrow), 0, abi.encodeCall(escrow.open, (terms, 0)));
+    }
+
+    function test_AnOrderOpenedInsideADepositCountsForItself() public {
+        (MockHookToken token, MockWallet wallet, Terms memory terms) = hooked();
         bytes memory inner = abi.encodeCall(escrow.open, (terms, 1));
         token.arm(address(wallet), abi.encodeCall(wallet.execute, (address(escrow), 0, inner)), 0);
         wallet.execute(address(escrow), 0, abi.encodeCall(escrow.open, (terms, 0)));
@@ -126,75 +138,64 @@ contract TokensTest is EscrowTest {
     }
 
     function test_ReenteringDoesNotOpenTheSameOrderTwice() public {
-        (MockHookToken token, MockWallet wallet, IInfluenceEscrow.Terms memory terms) = hooked();
-        (, bytes32 id) = escrow.hashTerms(terms, 0);
+        (MockHookToken token, MockWallet wallet, Terms memory terms) = hooked();
         bytes memory inner = abi.encodeCall(escrow.open, (terms, 0));
         token.arm(address(wallet), abi.encodeCall(wallet.execute, (address(escrow), 0, inner)), 0);
-        expectOrderError(IInfluenceEscrow.OrderExists.selector, id);
+        vm.expectPartialRevert(OrderExists.selector);
         wallet.execute(address(escrow), 0, inner);
     }
 
-    /// @dev The outer deposit arrives short by exactly what an order opened inside its transfer brings.
-    function test_OneDepositCannotStandInForAnother() public {
-        (MockHookToken token, MockWallet wallet, IInfluenceEscrow.Terms memory terms) = hooked();
-        IInfluenceEscrow.Terms memory small = termsIn(address(token));
-        (small.buyer, small.budget, small.bond, small.answerFee) = (address(wallet), 1 ether, 4 ether, 0);
-        bytes memory inner = abi.encodeCall(escrow.open, (small, 1));
-        token.arm(address(wallet), abi.encodeCall(wallet.execute, (address(escrow), 0, inner)), 5 ether);
-        vm.expectRevert(abi.encodeWithSelector(IInfluenceEscrow.WrongDeposit.selector, DEPOSIT - 5 ether, DEPOSIT));
-        wallet.execute(address(escrow), 0, abi.encodeCall(escrow.open, (terms, 0)));
-    }
-
-    function test_ReenteringAClaimPaysOnce() public {
-        MockHookToken token = new MockHookToken();
-        fund(token);
-        bytes32 id = openToRevealed(termsIn(address(token)), list(1, 3));
-        warpToClaiming(id);
-        token.arm(address(escrow), abi.encodeCall(escrow.claim, (id, sellerOf(0))), 0);
-        expectSellerError(IInfluenceEscrow.AlreadyClaimed.selector, id, sellerOf(0));
-        escrow.claim(id, sellerOf(0));
-        token.arm(address(escrow), abi.encodeCall(escrow.claim, (id, sellerOf(1))), 0);
-        escrow.claim(id, sellerOf(0));
-        assertEq(token.balanceOf(sellerOf(0)), 26 ether);
-        assertEq(token.balanceOf(sellerOf(1)), 76 ether);
-        token.arm(address(escrow), abi.encodeCall(escrow.refund, (id)), 0);
-        expectOrderError(IInfluenceEscrow.NothingToRefund.selector, id);
-        escrow.refund(id);
-    }
-
-    function hooked() private returns (MockHookToken token, MockWallet wallet, IInfluenceEscrow.Terms memory terms) {
+    function hooked() private returns (MockHookToken token, MockWallet wallet, Terms memory terms) {
         token = new MockHookToken();
         wallet = new MockWallet(buyer);
-        token.mint(address(wallet), 10 * DEPOSIT);
-        wallet.execute(address(token), 0, abi.encodeCall(token.approve, (address(escrow), 10 * DEPOSIT)));
-        terms = termsIn(address(token));
+        fund(address(token), address(wallet), 10 * DEPOSIT);
+        terms = tokenTerms(address(token));
         terms.buyer = address(wallet);
     }
 
-    function fund(MockToken token) private {
-        token.mint(buyer, DEPOSIT);
-        vm.prank(buyer);
-        token.approve(address(escrow), DEPOSIT);
+    /// @dev D is posted and, inside its transfer, the order is reclaimed: neither counts for the other.
+    function test_AReclaimInsideABondsTransferUnbalancesNothing() public {
+        MockHookToken token = new MockHookToken();
+        bytes32 id = toDelivering(tokenTerms(address(token)), list(8 * STEP));
+        token.mint(sellerOf(0), 1 ether);
+        vm.prank(sellerOf(0));
+        token.approve(address(escrow), 1 ether);
+        File memory file = fileOf(id, sellerOf(0));
+        Commitments memory stored = committed[id][sellerOf(0)];
+        token.arm(address(escrow), abi.encodeCall(escrow.reclaim, (id)), 0);
+        vm.prank(sellerOf(0));
+        escrow.offer(id, sellerOf(0), stored.replyHash, stored.padHash, file, 0, "");
+        assertEq(escrow.orderOf(id).held, 8 ether + 1 ether + 1 ether);
+        assertEq(escrow.liabilities(address(token)), token.balanceOf(address(escrow)));
+        // Short by what the reclaim paid: refused.
+        bytes32 other = toDelivering(tokenTerms(address(token)), list(8 * STEP));
+        token.mint(sellerOf(0), 1 ether);
+        vm.prank(sellerOf(0));
+        token.approve(address(escrow), 1 ether);
+        file = fileOf(other, sellerOf(0));
+        stored = committed[other][sellerOf(0)];
+        token.arm(address(escrow), abi.encodeCall(escrow.reclaim, (other)), 1);
+        vm.expectRevert(abi.encodeWithSelector(WrongDeposit.selector, 1 ether - 1, 1 ether));
+        vm.prank(sellerOf(0));
+        escrow.offer(other, sellerOf(0), stored.replyHash, stored.padHash, file, 0, "");
     }
 
-    function termsIn(address token) private view returns (IInfluenceEscrow.Terms memory terms) {
-        terms = defaultTerms();
-        terms.token = token;
-    }
-
-    function runToEnd(address token) private {
-        bytes32 id = openToRevealed(termsIn(token), list(1, 3));
-        assertEq(escrow.liabilities(token), DEPOSIT);
-        warpToClaiming(id);
-        escrow.claim(id, sellerOf(0));
-        escrow.claim(id, sellerOf(1));
-        escrow.refund(id);
-        assertEq(escrow.liabilities(token), 0);
-    }
-
-    function expectOpenRevert(address token, bytes memory reason) private {
-        vm.expectRevert(reason);
-        vm.prank(buyer);
-        escrow.open(termsIn(token), 0);
+    function test_ReenteringASettlementPaysOnce() public {
+        MockHookToken token = new MockHookToken();
+        bytes32 id = toDelivering(tokenTerms(address(token)), list(8 * STEP, -STEP));
+        deliverAll(id, sellerOf(0));
+        vm.warp(block.timestamp + 4 days);
+        // Settling the same seller again inside makes the payment fail: it is credited.
+        token.arm(address(escrow), abi.encodeCall(escrow.settle, (id, sellerOf(0), "")), 0);
+        uint256 here = vm.snapshotState();
+        escrow.settle(id, sellerOf(0), "");
+        assertEq(escrow.credits(address(token), sellerOf(0)), 10 ether);
+        assertEq(escrow.liabilities(address(token)), token.balanceOf(address(escrow)));
+        vm.revertToState(here);
+        token.arm(address(escrow), abi.encodeCall(escrow.reclaim, (id)), 0);
+        escrow.settle(id, sellerOf(0), "");
+        settleAll(id);
+        assertEq(escrow.orderOf(id).held, 0);
+        assertEq(escrow.liabilities(address(token)), token.balanceOf(address(escrow)));
     }
 }

@@ -46,11 +46,16 @@ def test_artifact_names_compiler_settings_and_immutables(compiled: str) -> None:
     assert artifact["compiler"].startswith(f"{compiler.SOLC_VERSION}+commit.")
     assert artifact["settings"] == compiler.SETTINGS
     code = bytes.fromhex(artifact["deployedBytecode"][2:])
-    assert 0 < len(code) <= 24_576
-    places = [place for places in artifact["immutableReferences"].values() for place in places]
-    assert places, "the EIP-712 domain is immutable"
-    for place in places:
+    assert 0 < len(code) <= 20_800
+    assert 0 < len(bytes.fromhex(artifact["courtDeployedBytecode"][2:])) <= 20_800
+    assert len(artifact["immutableReferences"]) == 1, "the court's address alone is immutable"
+    for place in next(iter(artifact["immutableReferences"].values())):
         assert not any(code[place["start"] : place["start"] + place["length"]])
+
+
+def test_abi_is_the_whole_interfaces(compiled: str) -> None:
+    names = {entry["name"] for entry in json.loads(compiled)["abi"] if entry["type"] == "function"}
+    assert {"open", "settle", "complain", "attest", "orderOf", "multicall"} <= names
 
 
 def test_hardhat_gives_the_same_bytecode(compiled: str, tmp_path: Path) -> None:
@@ -62,11 +67,15 @@ def test_hardhat_gives_the_same_bytecode(compiled: str, tmp_path: Path) -> None:
     command = ["node", "node_modules/hardhat/internal/cli/bootstrap.js", "compile", "--force"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
-    path = tmp_path / "artifacts" / "contracts" / "InfluenceEscrow.sol" / "InfluenceEscrow.json"
-    ours, theirs = json.loads(compiled), json.loads(path.read_text(encoding="utf-8"))
-    for field in ("abi", "bytecode", "deployedBytecode"):
-        assert ours[field] == theirs[field], f"Hardhat's {field} differs"
-    mocks = {path.stem for path in (tmp_path / "artifacts" / "contracts" / "mocks").glob("*/Mock*.json")}
+    ours, folder = json.loads(compiled), tmp_path / "artifacts" / "contracts"
+    theirs = {
+        name: json.loads((folder / f"{name}.sol" / f"{name}.json").read_text(encoding="utf-8"))
+        for name in ("InfluenceEscrow", "InfluenceCourt")
+    }
+    for field in ("bytecode", "deployedBytecode"):
+        assert ours[field] == theirs["InfluenceEscrow"][field], f"Hardhat's {field} differs"
+    assert ours["courtDeployedBytecode"] == theirs["InfluenceCourt"]["deployedBytecode"]
+    mocks = {path.stem for path in (folder / "mocks").glob("*/Mock*.json")}
     assert "MockToken" in mocks
 
 
@@ -78,7 +87,8 @@ def test_missing_source_is_named() -> None:
 def test_sources_follow_imports() -> None:
     sources = compiler.read_sources([compiler.ESCROW])
     assert "contracts/libraries/Settlement.sol" in sources
-    assert "@openzeppelin/contracts/utils/cryptography/EIP712.sol" in sources
+    assert "contracts/InfluenceCourt.sol" in sources
+    assert "@openzeppelin/contracts/utils/cryptography/ECDSA.sol" in sources
     assert not any("mocks" in name for name in sources)
 
 

@@ -11,6 +11,7 @@ from tip_exchange.encryption.decryption import decrypt
 from tip_exchange.encryption.keys import unpack
 from tip_exchange.encryption.parameters import WIDE
 from tip_exchange.encryption.wire import reply_bytes
+from tip_exchange.settlement import VALUE_UNIT, unpadded_value
 from tip_exchange.types import INVALID
 
 
@@ -21,16 +22,14 @@ def test_vectors_are_what_the_reference_computes(tmp_path: Path) -> None:
     values = [int(value) for value in vectors["value"]]
     blobs = [(tmp_path / f"reply{number}.bin").read_bytes() for number in range(len(values))]
     assert values == [decrypt(blob, key, WIDE) for blob in blobs]
-    tagged = [int(value) for value in vectors["tagged"]["value"]]
-    with_cells = [(tmp_path / f"tagged{number}.bin").read_bytes() for number in range(len(tagged))]
-    assert tagged == [decrypt(blob, key, WIDE, tagged=True) for blob in with_cells]
-    assert tagged[: len(values)] == values, "a tag's cell changes a value"
-    assert tagged[len(values) : len(values) + 2] == [values[0]] * 2, "an unreduced cell of the tag changes a value"
-    assert {len(blob) for blob, value in zip(with_cells, tagged, strict=True) if value != INVALID} == {
-        reply_bytes(WIDE, 2)
-    }
     sizes = {len(blob) for blob, value in zip(blobs, values, strict=True) if value != INVALID}
     assert sizes == {reply_bytes(WIDE)}
     unreduced = [b for b, v in zip(blobs, values, strict=True) if v == INVALID and len(b) == reply_bytes(WIDE)]
     assert len(unreduced) >= 8
     assert {0, 1, WIDE.t - 1} <= set(values), "no rounding border around 0"
+
+    opened = {name: [int(number) for number in column] for name, column in vectors["opened"].items()}
+    columns = zip(values, opened["pad"], opened["factor"], opened["value"], strict=False)
+    assert all(unpadded_value(value, pad, factor) == exact for value, pad, factor, exact in columns)
+    best, worst, quarter, nothing = opened["value"]
+    assert best > 0.99 * VALUE_UNIT > quarter > 0 == nothing > worst

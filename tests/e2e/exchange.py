@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import json
-import os
-import signal
-import sys
-import traceback
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from commands import Ended, run_command
 
-from tip_exchange.chain.signed_content import sign_content
-from tip_exchange.encryption.sealed_stream import seal_stream
-from tip_exchange.roles.messages import CHECK_VALUES, MessageKind, put_signed_name
-from tip_exchange.storage import BlobStore
+from tip_exchange.types import BURN_ADDRESS
 
 WORDS = ("liver", "kidney", "heart", "lung", "acute", "chronic", "left", "right", "fracture", "benign")
 LABELS = ("organ", "bone", "other")
-AFTER_SENDING = -1
 SELLERS = ("clinic", "lab", "ward")
+PROBER = "stranger"
+"""Invited as well, and answers with probes."""
+
+ETHER = 10**18
+BUDGET, RATE, BOND, FEE = ETHER, ETHER // 100, 3 * ETHER // 2, ETHER // 100
+PUBLISH_FEE, CHALLENGE_BOND, ARBITER_FEE = ETHER // 100, ETHER // 10, ETHER // 1000
 
 
 def write_records(path: Path, count: int, seed: int) -> None:
@@ -73,75 +72,6 @@ def write_model(path: Path) -> None:
     )
 
 
-@dataclass(frozen=True)
-class Ended:
-    """How a process ended: its status (-9 for SIGKILL) and what it printed."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def answer(self) -> dict[str, Any]:
-        assert self.status == 0, self.err
-        result: dict[str, Any] = json.loads(self.out)
-        return result
-
-
-def _run(arguments: list[str], environment: dict[str, str], out: Path, err: Path, kill_at: int) -> None:
-    """In a process of its own: `tip`, killed with SIGKILL at the ``kill_at``-th durable event (0: never).
-
-    An event is the moment before a file is renamed into place, or before a transaction is sent; AFTER_SENDING is the
-    moment when the node has the transaction and this process does not know it yet.
-    """
-    os.environ.update(environment)
-    with out.open("w") as sys.stdout, err.open("w") as sys.stderr:
-        if kill_at:
-            _install_kill(kill_at)
-        status = 1
-        try:
-            from tip_exchange.cli import main, options
-
-            options.errors.file = sys.stderr
-            sys.argv = ["tip", *arguments]
-            with contextlib.suppress(KeyError):
-                main.main()
-            status = 0
-        except SystemExit as ending:
-            status = ending.code if isinstance(ending.code, int) else int(ending.code is not None)
-        except BaseException:
-            traceback.print_exc()
-        sys.stdout.flush()
-        sys.stderr.flush()
-    os._exit(status)
-
-
-def _install_kill(kill_at: int) -> None:
-    from tip_exchange.chain import rpc
-
-    left = kill_at
-
-    def event() -> None:
-        nonlocal left
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    sys.addaudithook(lambda name, _: event() if name == "os.rename" else None)
-    send = rpc.HttpProvider.make_request
-
-    def counted(self: Any, method: Any, params: Any) -> Any:
-        if method != "eth_sendRawTransaction":
-            return send(self, method, params)
-        event()
-        answer = send(self, method, params)
-        if kill_at == AFTER_SENDING:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return answer
-
-    rpc.HttpProvider.make_request = counted  # type: ignore[method-assign]
-
-
 @dataclass
 class Exchange:
     """Homes, wallets, chain and data of one exchange."""
@@ -150,27 +80,61 @@ class Exchange:
     processes: Any
     environment: dict[str, str] = field(default_factory=dict)
     wallets: dict[str, str] = field(default_factory=dict)
+    arbiter_box_key: str = ""
     order: str = ""
 
-    def run(self, role: str, *arguments: str, kill_at: int = 0, **environment: str) -> Ended:
+    def run(
+        self,
+        role: str,
+        *arguments: str,
+        kill_at: int = 0,
+        most_bytes: int = 0,
+        environment: Mapping[str, str] | None = None,
+    ) -> Ended:
         """Run `tip` in the role's home."""
         out, err = self.folder / "out", self.folder / "err"
-        settings = self.environment | {"TIP_HOME": str(self.home(role))} | environment
-        process = self.processes.Process(target=_run, args=(list(arguments), settings, out, err, kill_at))
+        settings = self.environment | {"TIP_HOME": str(self.home(role)), **(environment or {})}
+        process = self.processes.Process(
+            target=run_command, args=(list(arguments), settings, out, err, kill_at, most_bytes)
+        )
         process.start()
         process.join(120)
-        assert process.exitcode is not None, f"tip {arguments} hangs"
+        hangs = process.exitcode is None
+        if hangs:
+            process.kill()
+            process.join()
+        assert not hangs, f"tip {arguments} hangs"
         return Ended(process.exitcode, out.read_text(), err.read_text())
 
     def tip(self, role: str, *arguments: str, **environment: str) -> dict[str, Any]:
         """As :meth:`run`, for a command that must succeed; its JSON answer."""
-        return self.run(role, *arguments, "--json", **environment).answer
+        return self.run(role, *arguments, "--json", environment=environment).answer
+
+    def read(self, *arguments: str) -> Ended:
+        """As :meth:`run` of the auditor's, for a command that only reads: in this process, which spares a fork."""
+        from click.testing import CliRunner
+
+        from tip_exchange.cli.main import tip
+
+        settings = self.environment | {"TIP_HOME": str(self.home("auditor"))}
+        done = CliRunner().invoke(tip, list(arguments), env=settings)
+        assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+        return Ended(done.exit_code, done.stdout, done.stderr)
+
+    def refused(self, role: str, *arguments: str, most_bytes: int = 0, **environment: str) -> str:
+        """As :meth:`run`, for a command that must end with one sentence and no traceback; the sentence."""
+        ended = self.run(role, *arguments, most_bytes=most_bytes, environment=environment)
+        assert ended.status not in (0, -9), ended.out
+        assert "Traceback" not in ended.err, ended.err
+        sentences = [line for line in ended.err.splitlines() if line.lower().startswith("error: ")]
+        assert len(sentences) == 1, ended.err
+        return sentences[0]
 
     def home(self, role: str) -> Path:
         return self.folder / role
 
     def start(self) -> None:
-        """A chain of its own, funded wallets, the escrow."""
+        """A chain of its own, funded wallets, the escrow, an arbiter that the sellers trust."""
         (self.folder / "password").write_text("secret\n")
         self.environment |= {
             "TIP_PASSWORD_FILE": str(self.folder / "password"),
@@ -181,93 +145,200 @@ class Exchange:
             "OMP_NUM_THREADS": "1",
         }
         self.environment["TIP_RPC"] = self.tip("operator", "chain", "start")["url"]
-        for role in ("operator", "buyer", *SELLERS, "stranger"):
+        for role in ("operator", "buyer", *SELLERS, PROBER, "auditor"):
             self.wallets[role] = self.tip(role, "wallet", "new")["address"]
-            self.tip("operator", "chain", "fund", self.wallets[role])
+            self.read("chain", "fund", self.wallets[role])
         self.tip("operator", "chain", "deploy")
-        write_model(self.folder / "model")
+        self.arbiter_box_key = self.tip("auditor", "auditor", "keys")["arbiter_box_key"]
+        for role in SELLERS:
+            self.tip(role, "seller", "trust", self.wallets["auditor"], self.arbiter_box_key)
+        made = self.processes.Process(target=write_model, args=(self.folder / "model",))
+        made.start()
+        made.join()
         for index, name in enumerate(("validation", "background", *SELLERS)):
             write_records(self.folder / f"{name}.jsonl", 24, index)
 
-    def open_arguments(self, name: str = "order", *more: str) -> list[str]:
+    def open_arguments(self, name: str = "order", *more: str, invited: Sequence[str] = (*SELLERS, PROBER)) -> list[str]:
         """A complete ``tip buyer open``."""
         folder = self.folder
         return [
-            "buyer", "open", "--name", name, "--model", str(folder / "model"), "--budget", "1ether",
-            "--bond", "0.5ether",
+            "buyer", "open", "--name", name, "--model", str(folder / "model"),
+            "--budget", f"{BUDGET}wei", "--rate", f"{RATE}wei", "--bond", f"{BOND}wei", "--answer-fee", f"{FEE}wei",
+            "--publish-fee", f"{PUBLISH_FEE}wei", "--challenge-bond", f"{CHALLENGE_BOND}wei",
+            "--arbiter", self.wallets["auditor"], "--arbiter-box-key", self.arbiter_box_key,
+            "--arbiter-fee", f"{ARBITER_FEE}wei",
             "--validation", str(folder / "validation.jsonl"), "--background", str(folder / "background.jsonl"),
-            "--answer-fee", "0.01ether", "--max-sellers", "8", "--min-records", "4", "--spot-check-rows", "0",
-            *more,
+            "--max-sellers", "8", "--min-records", "4",
+            *(text for role in invited for text in ("--seller", self.wallets[role])), *more,
         ]  # fmt: skip
 
-    def open(self, name: str = "order", *more: str) -> str:
+    def open(self, name: str = "order", *more: str, invited: Sequence[str] = (*SELLERS, PROBER)) -> str:
         """Open an order; its id."""
-        self.order = self.tip("buyer", *self.open_arguments(name, *more))["order_id"]
+        self.order = self.tip("buyer", *self.open_arguments(name, *more, invited=invited))["order_id"]
         return self.order
 
-    def submit(self, seller: str) -> dict[str, Any]:
+    def submit_arguments(self, seller: str = "clinic") -> list[str]:
+        """A complete ``tip seller submit``."""
+        return ["seller", "submit", self.order, "--records", str(self.folder / f"{seller}.jsonl")]
+
+    def submit(self, seller: str, *more: str) -> dict[str, Any]:
         """One seller's answer."""
-        return self.tip(seller, "seller", "submit", self.order, "--records", str(self.folder / f"{seller}.jsonl"))
+        return self.tip(seller, *self.submit_arguments(seller), *more)
 
-    def tell(self, order: str = "order") -> None:
-        """In an order with tags: all sellers that count and keep a submission tell check values, the buyer checks."""
-        if not order.startswith("0x"):
-            order = json.loads((self.home("buyer") / f"orders/{order}/order.json").read_text())["order_id"]
-        shown = self.tip("auditor", "order", "show", order)
-        if not int(shown["terms"]["tagKeyHash"], 16) or shown["phase"] != "ATTESTING":
-            return
-        self.tip("buyer", "buyer", "ask-check-values", order)
-        names = {address: name for name, address in self.wallets.items()}
-        for entry in shown["submissions"]:
-            role = names[entry["seller"]]
-            kept = any((self.home(role) / "submissions").glob(f"{order[2:]}-*/submission.json"))
-            if kept and not entry["rejected"]:
-                self.tip(role, "seller", "check-values", order)
-        self.tip("buyer", "buyer", "check", order)
+    def attest(self, *more: str) -> dict[str, Any]:
+        return self.tip("buyer", "buyer", "attest", self.order, *more)
 
-    def attest(self, order: str, *more: str) -> dict[str, Any]:
-        """Sellers tell check values, the buyer checks them and attests."""
-        self.tell(order)
-        return self.tip("buyer", "buyer", "attest", order, *more)
+    def reveal(self, *sellers: str) -> None:
+        """Sellers open their pads; all by default."""
+        for seller in sellers or SELLERS:
+            self.tip(seller, "seller", "reveal", self.order)
 
-    def account(self, role: str) -> Any:
-        """A role's key."""
-        from eth_account import Account
+    def offer(self, seller: str, *more: str) -> None:
+        """One seller offers its file, which ends with the sentence that the buyer has to accept."""
+        assert "silence accepts" in self.refused(seller, "seller", "deliver", self.order, "--no-wait", *more)
 
-        (path,) = (self.home(role) / "keystore").iterdir()
-        return Account.from_key(Account.decrypt(json.loads(path.read_text()), "secret"))
+    def accept(self, seller: str) -> None:
+        self.tip("buyer", "buyer", "accept", self.order, self.wallets[seller])
+        self.advance("1s")
 
-    def probe(self, role: str, *more: str) -> dict[str, Any]:
-        """Submit a probe, with records where the order has tags."""
-        path = self.folder / f"{role}.jsonl"
-        write_records(path, 24, 77)
-        if int(self.tip("auditor", "order", "show", self.order)["terms"]["tagKeyHash"], 16):
-            more = ("--records", str(path), *more)
-        return self.tip(role, "auditor", "probe", "submit", self.order, *more)
+    def show_key(self, seller: str) -> dict[str, Any]:
+        return self.tip(seller, "seller", "deliver", self.order, "--no-wait")
+
+    def deliver(self, *sellers: str) -> None:
+        """Files are offered and accepted, and their keys shown."""
+        for seller in sellers or SELLERS:
+            self.offer(seller)
+            self.accept(seller)
+            assert self.show_key(seller)["state"] == "DELIVERED"
+
+    def collect_arguments(self, *more: str) -> list[str]:
+        return ["buyer", "collect", self.order, "--out", str(self.collected), *more]
+
+    @property
+    def collected(self) -> Path:
+        """Where the buyer collects."""
+        return self.folder / "collected"
+
+    def collect(self, *more: str) -> dict[str, dict[str, Any]]:
+        """What the buyer finds when it collects, by seller's name, whether all is well or not."""
+        ended = self.run("buyer", *self.collect_arguments(*more), "--json")
+        assert ended.out, ended.err
+        found = json.loads(ended.out)
+        assert not found["failures"], found["failures"]
+        reports = {self.name_of(report["seller"]): report for report in found["sellers"]}
+        assert ended.status == int(any(report["advice"] for report in reports.values())), ended.err
+        return reports
+
+    def value(self) -> None:
+        """From the last submission to final weights, with the default windows."""
+        self.advance("2d")
+        self.attest()
+        self.reveal()
+        self.advance("3d")
+
+    def pay(self) -> dict[str, dict[str, int]]:
+        """Once keys are shown: let the buyer's time pass, and have everything paid that is due; as :meth:`push`."""
+        paid = self.push()
+        self.advance("3d")
+        return paid | self.push()
+
+    def settle(self) -> None:
+        """From the last submission to the last payment; the buyer collects."""
+        self.value()
+        self.deliver(*self.earning())
+        self.collect()
+        self.pay()
+
+    def earning(self) -> list[str]:
+        """The sellers whose records earn anything."""
+        return [seller for seller in SELLERS if self.entry(seller)["payout"]]
+
+    def push(self) -> dict[str, dict[str, int]]:
+        """Have all paid that is due, by the operator's coin: what each payment paid, by name; "rest" is reclaim's."""
+        payments = self.tip("operator", "order", "settle", self.order)["payments"]
+        assert not any(row["refused"] for row in payments), payments
+        return {"rest" if row["seller"] is None else self.name_of(row["seller"]): row["paid_wei"] for row in payments}
+
+    def show(self) -> dict[str, Any]:
+        """The order as anybody sees it."""
+        return self.read("order", "show", self.order, "--json").answer
+
+    def entry(self, name: str) -> dict[str, Any]:
+        """A seller's submission as anybody sees it."""
+        return next(one for one in self.show()["submissions"] if one["seller"] == self.wallets[name])
+
+    def audit(self) -> dict[str, Any]:
+        """The auditor's report, whatever it says."""
+        ended = self.read("auditor", "verify", self.order, "--json")
+        assert ended.out, ended.err
+        report: dict[str, Any] = json.loads(ended.out)
+        assert ended.status == (0 if report["ok"] else 1)
+        return report
+
+    def audited(self) -> dict[str, dict[str, Any]]:
+        """The auditor's checks by name; all hold."""
+        report = self.audit()
+        assert report["ok"], [check for check in report["checks"] if not check["ok"]]
+        return {check["name"]: check for check in report["checks"]}
+
+    def name_of(self, address: str) -> str:
+        return next(name for name, one in self.wallets.items() if one == address)
+
+    def balance(self, name: str) -> int:
+        """In wei, of a role or an address."""
+        return int(self.rpc("eth_getBalance", self.wallets.get(name, name), "latest"), 16)
+
+    def balances(self) -> dict[str, int]:
+        """Everybody's but the operator's, who pushes and pays the gas."""
+        return {name: self.balance(name) for name in (*self.wallets, BURN_ADDRESS) if name != "operator"}
+
+    def gained(self, before: dict[str, int]) -> dict[str, int]:
+        """What everybody has gained; nothing for those that are not named."""
+        return {name: gain for name, held in before.items() if (gain := self.balance(name) - held)}
+
+    def stored(self, digest: str) -> Path:
+        """Where a blob lies in the storage."""
+        digest = digest.removeprefix("0x")
+        return self.folder / "storage" / digest[:2] / digest
+
+    def kept(self, seller: str) -> Path:
+        """The folder of a seller's submission to the order."""
+        (folder,) = (self.home(seller) / "submissions").glob(f"{self.order[2:]}-*")
+        return folder
+
+    def session(self, role: str) -> Any:
+        """A role's options, for steps that no command takes."""
+        from tip_exchange.cli.options import Session
+
+        environment = self.environment
+        return Session(
+            self.home(role),
+            environment["TIP_RPC"],
+            None,
+            Path(environment["TIP_DEPLOYMENT"]),
+            environment["TIP_STORAGE"],
+            None,
+            Path(environment["TIP_PASSWORD_FILE"]),
+        )
 
     def advance(self, *durations: str) -> None:
         """Let time pass."""
         for duration in durations:
-            self.tip("operator", "chain", "advance", duration)
-
-    def settle(self) -> None:
-        """From the last submission to the buyer's refund, all with the default windows."""
-        self.advance("2d")
-        self.attest("order")
-        for seller in SELLERS:
-            self.tip(seller, "seller", "reveal", self.order)
-        self.advance("2d", "3d")
-        for seller in SELLERS:
-            self.tip(seller, "seller", "claim", self.order)
-        self.tip("buyer", "buyer", "refund", "order")
+            self.read("chain", "advance", duration)
 
     def rpc(self, method: str, *parameters: object) -> Any:
         """Ask the node directly."""
         from web3 import Web3
 
-        reply = Web3(Web3.HTTPProvider(self.environment["TIP_RPC"])).provider.make_request(method, list(parameters))
+        provider: Any = Web3.HTTPProvider(self.environment["TIP_RPC"])
+        reply = provider.make_request(method, list(parameters))
         assert "error" not in reply, reply
         return reply["result"]
+
+    def quiet(self) -> None:
+        """Wait until the node has mined what somebody has sent who did not live to see it."""
+        while int(self.rpc("txpool_status")["pending"], 16):
+            time.sleep(0.01)
 
     def mined(self, **transaction: str) -> Any:
         """Send from an account of the node's own and wait: a node answers before it has mined. The receipt."""
@@ -282,23 +353,3 @@ class Exchange:
 
     def stop(self) -> None:
         self.tip("operator", "chain", "stop")
-
-
-def tell_by_hand(exchange: Exchange, role: str, content: bytes, kind: MessageKind = CHECK_VALUES) -> None:
-    """Seal, store and sign any bytes as a message of a seller's, whatever the tools would send."""
-    shown = exchange.tip("auditor", "order", "show", exchange.order)
-    order_id, address = bytes.fromhex(exchange.order[2:]), exchange.wallets[role]
-    box_key = bytes.fromhex(shown["terms"]["boxKey"][2:])
-    sealed = b"".join(seal_stream([content], box_key, kind.context(order_id, address)))
-    put_message(exchange, role, sealed, kind)
-
-
-def put_message(exchange: Exchange, role: str, sealed: bytes, kind: MessageKind, *, of: str = "") -> None:
-    """Store any bytes and sign for them as ``role``, under the name of ``of``."""
-    store, digest = BlobStore(exchange.folder / "storage"), hashlib.sha256(sealed).digest()
-    order_id = bytes.fromhex(exchange.order[2:])
-    store.put(digest, sealed)
-    deployment = json.loads((exchange.folder / "deployment.json").read_text())
-    place = deployment["chain_id"], deployment["address"]
-    signature = sign_content(exchange.account(role), kind.signed_type, *place, order_id, digest)
-    put_signed_name(store, kind, order_id, exchange.wallets[of or role], digest, signature)

@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 
 import numpy as np
+from dishonest_sellers import state_of
 from exchange import SELLERS, Exchange
+from pyarrow import parquet
 from tiny_models import WORDS, tiny_config, tiny_tokenizer
 
 
@@ -44,12 +46,21 @@ def test_texts_are_valued_and_paid_for_what_they_teach_a_language_model(exchange
     train = ["buyer", "train", "--base", str(folder / "base"), "--records", str(folder / "background.jsonl")]
     train += ["--out", str(folder / "model"), "--checkpoints", "2", "--rank", "4", "--max-length", "12"]
     exchange.tip("buyer", *train, "--max-blocks", "4", "--per-token")
-    exchange.open("order", "--no-tags", "--processes", "1", "--batch-tokens", "60")
+    exchange.open("order", "--processes", "1", "--batch-tokens", "60")
     for seller in SELLERS:
-        assert exchange.submit(seller)["given"] == 24
-    exchange.settle()
-    report = exchange.tip("auditor", "auditor", "verify", exchange.order)
-    assert report["ok"], report
-    value = {row["seller"]: row["value"] for row in report["sellers"]}
-    clinic, lab, ward = (value[exchange.wallets[seller]] for seller in SELLERS)
-    assert min(clinic, ward) > lab
+        assert exchange.submit(seller, "--few-records")["given"] == 24
+    exchange.value()
+    clinic, lab, ward = (exchange.entry(seller)["value"] for seller in SELLERS)
+    assert min(clinic, ward) > max(lab, 0)
+    exchange.deliver(*exchange.earning())
+    for seller, report in exchange.collect().items():
+        assert report["verified"] == exchange.entry(seller)["records"]
+        assert abs(report["missing"]) < 2**-14
+    texts = parquet.read_table(exchange.collected / "records.parquet")
+    assert "label" not in texts.column_names
+    kept = state_of(exchange, "clinic")["kept"]
+    lines = (folder / "clinic.jsonl").read_text().splitlines()
+    assert {json.loads(lines[index])["text"] for index in kept} <= {*texts["text"].to_pylist()}
+    exchange.pay()
+    assert exchange.show()["held"] == 0
+    exchange.audited()

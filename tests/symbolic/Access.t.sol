@@ -4,73 +4,117 @@ pragma solidity 0.8.37;
 import {Test} from "forge-std/Test.sol";
 import {InfluenceEscrow} from "../../contracts/InfluenceEscrow.sol";
 import {IInfluenceEscrow} from "../../contracts/interfaces/IInfluenceEscrow.sol";
+import {IEscrowTypes} from "../../contracts/interfaces/IEscrowTypes.sol";
 
 /// @dev Who may act, and when, for every caller, every time and every argument: an order of two sellers, as it stands
-/// after opening, submissions, attestation and reveals.
-abstract contract OrderOfTwo is Test {
+/// after submissions, after a reveal, and after a delivery. The gas that is left is any, so a payment may fail for want
+/// of it: that payments succeed is shown by forge's tests.
+abstract contract OrderOfTwo is Test, IEscrowTypes {
     uint64 internal constant T = 2 ** 36 - 243;
     address internal constant BUYER = address(0xB0);
-    address internal constant SINK = address(0x51);
+    address internal constant ARBITER = address(0xAB);
     address internal constant FIRST = address(0xA1);
     address internal constant SECOND = address(0xA2);
     uint256 internal constant START = 1_700_000_000;
     uint256 internal constant SUBMIT_UNTIL = START + 1 hours;
+    uint256 internal constant FINAL_FROM = SUBMIT_UNTIL + 3 days; // the second seller never reveals
+    bytes32 internal constant KEY = keccak256("delivery key");
 
-    InfluenceEscrow internal escrow;
+    IInfluenceEscrow internal escrow;
     bytes32 internal id;
 
     function open() internal {
         vm.warp(START);
         vm.deal(BUYER, 1000 ether);
-        escrow = new InfluenceEscrow();
-        IInfluenceEscrow.Terms memory terms;
+        escrow = IInfluenceEscrow(address(new InfluenceEscrow()));
+        Terms memory terms;
         terms.buyer = BUYER;
-        terms.forfeitTo = SINK;
-        terms.budget = 100 ether;
-        terms.bond = 10 ether;
+        terms.budget = 128 ether;
+        terms.rate = 2.56 ether;
+        terms.bond = 140 ether;
         terms.answerFee = 1 ether;
         terms.challengeBond = 2 ether;
-        terms.valueFloor = 0;
+        terms.arbiter = ARBITER;
+        terms.arbiterBoxKey = keccak256("arbiter's box key");
+        terms.declineShare = 1250;
+        terms.contestShare = 2500;
         terms.valueCap = 2 ** 30;
-        terms.recordsCap = 1000;
+        terms.recordsCap = 100;
         terms.minRecords = 10;
         terms.submitWindow = 1 hours;
         terms.attestWindow = 2 hours;
         terms.revealWindow = 1 days;
         terms.challengeWindow = 2 days;
-        terms.claimWindow = 3 days;
+        terms.deliveryWindow = 3 days;
+        terms.contestWindow = 4 days;
+        terms.rulingWindow = 7 days;
         terms.maxSellers = 8;
         terms.parameterSet = 1;
         terms.modelHash = keccak256("model");
         terms.queryHash = keccak256("query");
         terms.zeroBlockHash = keccak256("zero block");
         terms.keyHash = keccak256("key");
+        terms.boxKey = keccak256("box key");
+        terms.licenceHash = keccak256("licence");
         vm.prank(BUYER);
-        id = escrow.open{value: 118 ether}(terms, 0);
+        id = escrow.open{value: 276 ether}(terms, 0);
+    }
+
+    function opening() internal pure returns (Opening memory) {
+        return Opening(5, 1, 100, bytes32(uint256(7)));
+    }
+
+    function commitmentsOf(address seller) internal view returns (Commitments memory) {
+        Opening memory made = opening();
+        bytes32 padHash = keccak256(abi.encode(id, seller, made.pad, made.factor, made.records, made.salt));
+        bytes32 root = keccak256(abi.encodePacked(bytes1(0x02), uint64(100), seller, keccak256("data")));
+        return Commitments(keccak256("reply"), padHash, root);
+    }
+
+    function file() internal view returns (File memory) {
+        bytes32 keyHash = keccak256(abi.encode("tip_exchange delivery key 1", id, FIRST, KEY));
+        return File(keccak256("data"), keccak256("cipher"), keyHash, keccak256("file"));
     }
 
     function submit(address seller) internal {
-        bytes32 sealedPads = keccak256(abi.encode(uint64(5), uint64(0), bytes32(uint256(7))));
-        bytes32 padHash = keccak256(abi.encode(id, seller, uint32(100), sealedPads));
         vm.prank(seller);
-        escrow.submit(id, keccak256("reply"), padHash, keccak256("data"), new bytes32[](0));
+        escrow.submit(id, seller, commitmentsOf(seller), 100, new bytes32[](0), 0, "");
     }
 
+    function sellers() internal pure returns (address[] memory both) {
+        both = new address[](2);
+        (both[0], both[1]) = (FIRST, SECOND);
+    }
+
+    function submissions() internal view returns (bytes32 link) {
+        link = keccak256(abi.encode(id, FIRST, keccak256(abi.encode(commitmentsOf(FIRST)))));
+        link = keccak256(abi.encode(link, SECOND, keccak256(abi.encode(commitmentsOf(SECOND)))));
+    }
+
+    /// @dev The first seller's records earn 8 ether.
     function attest() internal {
         vm.warp(SUBMIT_UNTIL);
+        bytes memory call = attestCall(5 + 8 * 2 ** 26, 305);
+        assert(callAs(BUYER, call));
+    }
+
+    function attestCall(uint64 first, uint64 second) internal view returns (bytes memory) {
         uint64[] memory values = new uint64[](2);
-        (values[0], values[1]) = (105, 305);
-        bytes32 submissions = escrow.orderOf(id).submissionsHash;
-        vm.prank(BUYER);
-        escrow.attest(id, submissions, values, new uint64[](0), 0);
+        (values[0], values[1]) = (first, second);
+        return abi.encodeCall(escrow.attest, (id, submissions(), sellers(), values, ""));
     }
 
-    function reveal(address seller) internal {
-        escrow.reveal(id, seller, 5, 0, 100, bytes32(uint256(7)));
+    function revealCall(address seller, Opening memory shown) internal view returns (bytes memory) {
+        Commitments memory stored = commitmentsOf(seller);
+        return abi.encodeCall(escrow.reveal, (id, seller, shown, stored.replyHash, stored.dataRoot));
     }
 
-    function phase() internal view returns (IInfluenceEscrow.Phase) {
+    function phase() internal view returns (Phase) {
         return escrow.phaseOf(id);
+    }
+
+    function stateOf(address seller) internal view returns (DeliveryState) {
+        return escrow.deliveryOf(id, seller).state;
     }
 
     /// @dev Any time from now on.
@@ -83,6 +127,12 @@ abstract contract OrderOfTwo is Test {
         vm.prank(caller);
         (done,) = address(escrow).call(call);
     }
+
+    function payAs(address caller, uint96 coin, bytes memory call) internal returns (bool done) {
+        vm.deal(caller, coin);
+        vm.prank(caller);
+        (done,) = address(escrow).call{value: coin}(call);
+    }
 }
 
 /// @dev Right after the submissions.
@@ -93,62 +143,37 @@ contract SubmittedProofs is OrderOfTwo {
         submit(SECOND);
     }
 
-    function check_OnlyTheBuyerRejectsAndOnlyUntilTheAttestationsDeadline(address caller, address seller, uint40 time)
-        public
-    {
+    function check_OnlyTheBuyerRejectsAndOnlyInSubmitting(address caller, address seller, uint40 time) public {
         wait_(time);
         bool done = callAs(caller, abi.encodeCall(escrow.reject, (id, seller)));
-        if (done) assert(caller == BUYER && time < START + 3 hours && (seller == FIRST || seller == SECOND));
+        if (done) assert(caller == BUYER && time < SUBMIT_UNTIL && (seller == FIRST || seller == SECOND));
     }
 
     function check_OnlyTheBuyerAttestsAndOnlyInAttesting(address caller, uint64 first, uint64 second, uint40 time)
         public
     {
         wait_(time);
-        uint64[] memory values = new uint64[](2);
-        (values[0], values[1]) = (first, second);
-        bytes32 submissions = escrow.orderOf(id).submissionsHash;
-        bool done = callAs(caller, abi.encodeCall(escrow.attest, (id, submissions, values, new uint64[](0), 0)));
-        if (done) {
+        if (callAs(caller, attestCall(first, second))) {
             assert(caller == BUYER && time >= SUBMIT_UNTIL && time < SUBMIT_UNTIL + 2 hours);
             assert(first < T || first >= type(uint64).max - 1);
             assert(second < T || second >= type(uint64).max - 1);
         }
     }
 
-    function check_SellersSubmitOnceAndOnlyInSubmitting(
-        address caller,
-        bytes32 replyHash,
-        bytes32 padHash,
-        bytes32 dataRoot,
-        uint40 time
-    ) public {
-        wait_(time);
-        bool done = callAs(caller, abi.encodeCall(escrow.submit, (id, replyHash, padHash, dataRoot, new bytes32[](0))));
-        if (done) {
-            assert(time < SUBMIT_UNTIL && caller != BUYER && caller != FIRST && caller != SECOND);
-            assert(replyHash != 0 && padHash != 0 && dataRoot != 0);
-        }
-    }
-
     function check_NothingLeavesBeforeTheDeadline(address caller, address seller, uint40 time) public {
         wait_(time);
         vm.assume(time < START + 3 hours);
-        assert(!callAs(caller, abi.encodeCall(escrow.refund, (id))));
-        assert(!callAs(caller, abi.encodeCall(escrow.forfeit, (id))));
-        assert(!callAs(caller, abi.encodeCall(escrow.claim, (id, seller))));
-        assert(!callAs(caller, abi.encodeCall(escrow.claimReward, (id, seller))));
-        assert(!callAs(caller, abi.encodeCall(escrow.returnBond, (id))));
+        assert(!callAs(caller, abi.encodeCall(escrow.reclaim, (id))));
+        assert(!callAs(caller, abi.encodeCall(escrow.settle, (id, seller, ""))));
+        assert(!callAs(caller, abi.encodeCall(escrow.cancel, (id))));
     }
 
-    function check_SilenceIsForfeitedOnceAndNeverRefunded(address caller, uint40 time) public {
+    function check_SilenceBurnsBondAndReservesOnce(address caller, uint40 time) public {
         wait_(time);
-        vm.assume(time >= START + 3 hours);
-        assert(callAs(caller, abi.encodeCall(escrow.forfeit, (id))));
-        assert(SINK.balance == 110 ether);
-        assert(!callAs(caller, abi.encodeCall(escrow.forfeit, (id))));
-        callAs(caller, abi.encodeCall(escrow.refund, (id)));
-        assert(BUYER.balance <= 882 ether + 8 ether);
+        if (!callAs(caller, abi.encodeCall(escrow.reclaim, (id)))) return;
+        assert(time >= START + 3 hours);
+        assert(address(0xdEaD).balance == 172 ether);
+        assert(!callAs(caller, abi.encodeCall(escrow.reclaim, (id))));
     }
 }
 
@@ -159,74 +184,120 @@ contract RevealedProofs is OrderOfTwo {
         submit(FIRST);
         submit(SECOND);
         attest();
-        reveal(FIRST);
+        assert(callAs(BUYER, revealCall(FIRST, opening())));
     }
 
-    function check_OnlyTheCommittedOpeningRevealsOnceAndOnlyInRevealing(
-        address caller,
-        address seller,
-        uint64 pad,
-        uint64 tagPad,
-        uint32 records,
-        bytes32 salt,
-        uint40 time
-    ) public {
+    function check_SellersRevealOnceAndOnlyInRevealing(address caller, uint40 time) public {
         wait_(time);
-        bool done = callAs(caller, abi.encodeCall(escrow.reveal, (id, seller, pad, tagPad, records, salt)));
-        if (done) {
-            assert(seller == SECOND && time < SUBMIT_UNTIL + 1 days);
-            assert(pad == 5 && tagPad == 0 && records == 100 && salt == bytes32(uint256(7)));
-        }
+        assert(!callAs(caller, revealCall(FIRST, opening())));
+        if (callAs(caller, revealCall(SECOND, opening()))) assert(time < SUBMIT_UNTIL + 1 days);
     }
 
     function check_TheAttestationStands(address caller, uint64 value, uint40 time) public {
         wait_(time);
-        uint64[] memory values = new uint64[](2);
-        (values[0], values[1]) = (value, value);
-        bytes32 submissions = escrow.orderOf(id).submissionsHash;
-        assert(!callAs(caller, abi.encodeCall(escrow.attest, (id, submissions, values, new uint64[](0), 0))));
-        assert(!callAs(caller, abi.encodeCall(escrow.answerReply, (id, FIRST, value, 0))));
+        assert(!callAs(caller, attestCall(value, value)));
+        assert(!callAs(caller, abi.encodeCall(escrow.answerReply, (id, FIRST, value))));
         assert(!callAs(caller, abi.encodeCall(escrow.reject, (id, FIRST))));
     }
 
     function check_AChallengeIsPaidExactlyOnceAndOnlyInChallenging(address caller, uint96 coin, uint40 time) public {
         wait_(time);
-        vm.deal(caller, coin);
-        vm.prank(caller);
-        (bool done,) = address(escrow).call{value: coin}(abi.encodeCall(escrow.challenge, (id)));
-        if (done) {
-            assert(coin == 2 ether && time >= SUBMIT_UNTIL + 1 days && time < SUBMIT_UNTIL + 3 days);
-            assert(escrow.disputeOf(id).challenger == caller && phase() == IInfluenceEscrow.Phase.Responding);
+        if (payAs(caller, coin, abi.encodeCall(escrow.challenge, (id)))) {
+            assert(coin == 2 ether && time >= SUBMIT_UNTIL + 1 days && time < FINAL_FROM);
+            assert(escrow.disputeOf(id).challenger == caller && phase() == Phase.Responding);
         }
     }
 
-    function check_SellersArePaidOnceAndOnlyInClaiming(address caller, address other, uint40 time) public {
+    function check_OnlyTheSellerOffersWithinWAndPostsD(address caller, uint96 coin, uint40 time) public {
         wait_(time);
-        bool done = callAs(caller, abi.encodeCall(escrow.claim, (id, FIRST)));
-        bool claiming = time >= SUBMIT_UNTIL + 3 days && time < SUBMIT_UNTIL + 6 days;
-        assert(done == claiming);
-        if (done) {
-            assert(FIRST.balance == 101 ether);
-            assert(!callAs(other, abi.encodeCall(escrow.claim, (id, FIRST))));
+        Commitments memory stored = commitmentsOf(FIRST);
+        bytes memory call = abi.encodeCall(escrow.offer, (id, FIRST, stored.replyHash, stored.padHash, file(), 0, ""));
+        if (payAs(caller, coin, call)) {
+            assert(caller == FIRST && coin == 1 ether && time >= FINAL_FROM && time < FINAL_FROM + 3 days);
         }
-        assert(!callAs(other, abi.encodeCall(escrow.claim, (id, SECOND))));
+    }
+
+    function check_WithoutAnOfferThePayoutIsTheBuyersAfterW(address caller, uint40 time) public {
+        wait_(time);
+        uint256 before = BUYER.balance;
+        bool done = callAs(caller, abi.encodeCall(escrow.settle, (id, FIRST, "")));
+        if (done) assert(time >= FINAL_FROM + 3 days && FIRST.balance == 1 ether && BUYER.balance == before + 8 ether);
+        assert(!callAs(caller, abi.encodeCall(escrow.settle, (id, SECOND, ""))));
     }
 
     function check_NoStepLeadsBack(address caller, address seller, uint64 value, uint40 time, uint8 step) public {
         wait_(time);
-        IInfluenceEscrow.Phase before = phase();
+        Phase before = phase();
         bytes memory call;
         if (step == 0) call = abi.encodeCall(escrow.reject, (id, seller));
-        else if (step == 1) call = abi.encodeCall(escrow.answerReply, (id, seller, value, 0));
-        else if (step == 2) call = abi.encodeCall(escrow.reveal, (id, seller, 5, 0, 100, bytes32(uint256(7))));
-        else if (step == 3) call = abi.encodeCall(escrow.claim, (id, seller));
-        else if (step == 4) call = abi.encodeCall(escrow.refund, (id));
-        else if (step == 5) call = abi.encodeCall(escrow.forfeit, (id));
-        else if (step == 6) call = abi.encodeCall(escrow.returnBond, (id));
-        else if (step == 7) call = abi.encodeCall(escrow.claimReward, (id, seller));
-        else call = abi.encodeCall(escrow.drawIndex, (id));
+        else if (step == 1) call = abi.encodeCall(escrow.answerReply, (id, seller, value));
+        else if (step == 2) call = revealCall(seller, opening());
+        else if (step == 3) call = abi.encodeCall(escrow.settle, (id, seller, ""));
+        else if (step == 4) call = abi.encodeCall(escrow.reclaim, (id));
+        else call = abi.encodeCall(escrow.drawIndices, (id));
         callAs(caller, call);
         assert(phase() >= before);
-        if (before >= IInfluenceEscrow.Phase.Claiming) assert(phase() == before);
+        if (before >= Phase.Delivering) assert(phase() == before);
+    }
+}
+
+/// @dev The first seller has delivered.
+contract DeliveredProofs is OrderOfTwo {
+    uint256 internal constant DELIVERED = FINAL_FROM + 1;
+
+    function setUp() public {
+        open();
+        submit(FIRST);
+        submit(SECOND);
+        attest();
+        assert(callAs(BUYER, revealCall(FIRST, opening())));
+        vm.warp(FINAL_FROM);
+        Commitments memory stored = commitmentsOf(FIRST);
+        assert(
+            payAs(
+                FIRST,
+                1 ether,
+                abi.encodeCall(escrow.offer, (id, FIRST, stored.replyHash, stored.padHash, file(), 0, ""))
+            )
+        );
+        assert(callAs(BUYER, abi.encodeCall(escrow.accept, (id, FIRST, file(), 0, ""))));
+        vm.warp(DELIVERED);
+        assert(callAs(FIRST, abi.encodeCall(escrow.deliver, (id, FIRST, file(), KEY))));
+    }
+
+    function check_ADeliveryIsPaidOnceAndAfterVUnlessTheBuyerSaysSo(address caller, uint40 time) public {
+        wait_(time);
+        bool done = callAs(caller, abi.encodeCall(escrow.settle, (id, FIRST, "")));
+        if (!done) return;
+        assert(time >= DELIVERED + 4 days);
+        assert(FIRST.balance == 8 ether + 1 ether + 1 ether);
+        assert(!callAs(caller, abi.encodeCall(escrow.settle, (id, FIRST, ""))));
+    }
+
+    function check_OnlyTheBuyerContestsWithinVAndPostsC(address caller, uint96 coin, bytes32 evidence, uint40 time)
+        public
+    {
+        wait_(time);
+        if (payAs(caller, coin, abi.encodeCall(escrow.contest, (id, FIRST, evidence)))) {
+            assert(caller == BUYER && coin == 2 ether && evidence != 0 && time < DELIVERED + 4 days);
+            assert(stateOf(FIRST) == DeliveryState.Contested);
+        }
+    }
+
+    function check_OnlyTheArbiterRulesAndNeverRaisesAWeight(address caller, uint256 weight, uint40 time) public {
+        assert(payAs(BUYER, 2 ether, abi.encodeCall(escrow.contest, (id, FIRST, KEY))));
+        wait_(time);
+        if (callAs(caller, abi.encodeCall(escrow.rule, (id, FIRST, weight, Outcome.Neither)))) {
+            assert(caller == ARBITER && time < DELIVERED + 7 days && weight <= 8 * 2 ** 26 * 100);
+        }
+    }
+
+    function check_WhatIsDeliveredIsNeitherAcceptedDeclinedNorDeliveredAgain(address caller, bytes32 key, uint40 time)
+        public
+    {
+        wait_(time);
+        assert(!callAs(caller, abi.encodeCall(escrow.accept, (id, FIRST, file(), 0, ""))));
+        assert(!callAs(caller, abi.encodeCall(escrow.decline, (id, FIRST))));
+        assert(!callAs(caller, abi.encodeCall(escrow.deliver, (id, FIRST, file(), key))));
     }
 }

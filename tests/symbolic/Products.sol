@@ -8,77 +8,76 @@ pragma solidity 0.8.37;
 /// @dev Nothing wraps in a width of 256 bits; `unchecked` spares the model checker to show that too. It needs the steps
 /// between.
 contract Products {
-    /// @dev A weight is at most what the cap is above the floor, times the cap of the records.
-    function lawOfCaps(uint64 value, uint64 valueFloor, uint64 valueCap, uint32 records, uint32 recordsCap)
+    /// @dev A weight is at most what the cap is above the floor, times the records that are paid.
+    function lawOfCaps(uint64 value, uint64 valueFloor, uint64 valueCap, uint32 records, uint32 recordsAtMost)
         external
         pure
     {
-        require(valueFloor <= value && value <= valueCap && records <= recordsCap);
+        require(valueFloor <= value && value <= valueCap && records <= recordsAtMost);
         unchecked {
             uint256 counted = value - valueFloor;
             uint256 most = valueCap - valueFloor;
-            if (counted * records > most * recordsCap) {
+            if (counted * records > most * recordsAtMost) {
                 assert(most * records == counted * records + (most - counted) * records);
                 assert(false);
             }
         }
     }
 
-    /// @dev With caps that `open` accepts, 128 such weights fit in 80 bits.
-    function lawOfWidths(uint64 most, uint32 recordsCap) external pure {
+    /// @dev With caps that `open` accepts a weight fits in 72 bits, and its product with a rate in 200.
+    function lawOfWidths(uint64 most, uint32 recordsAtMost, uint128 rate) external pure {
         require(most <= 2 ** 34);
         unchecked {
-            uint256 weight = uint256(most) * recordsCap;
-            assert(weight <= 2 ** 34 * uint256(recordsCap));
+            uint256 weight = uint256(most) * recordsAtMost;
+            assert(weight <= 2 ** 34 * uint256(recordsAtMost));
             assert(weight < 2 ** 72);
-            assert(128 * weight < 2 ** 80);
+            assert(weight * rate <= weight * 2 ** 128);
+            assert(weight * rate < 2 ** 200);
         }
     }
 
-    /// @dev A payout is `share`, rounded down.
-    function lawOfShares(uint128 budget, uint80 weight, uint80 total) external pure {
-        require(total != 0);
+    /// @dev A payout is no more than the reserve: the larger weight has the larger quotient.
+    function lawOfReserves(uint72 weight, uint72 most, uint128 rate) external pure {
+        require(weight <= most);
         unchecked {
-            uint256 product = uint256(budget) * weight;
-            uint256 share = product / total;
-            assert(share * total <= product);
-            assert(product < (share + 1) * total);
-        }
-    }
-
-    /// @dev From one payout to the next: what sellers of `weights` were paid is no more than their part of the budget,
-    /// and short of it by less than one unit each.
-    function lawOfSums(
-        uint128 budget,
-        uint136 paid,
-        uint8 sellers,
-        uint80 weights,
-        uint128 share,
-        uint80 weight,
-        uint80 total
-    ) external pure {
-        unchecked {
-            require(uint256(paid) * total <= uint256(budget) * weights);
-            require(uint256(share) * total <= uint256(budget) * weight);
-            assert((uint256(paid) + share) * total <= uint256(budget) * (uint256(weights) + weight));
-            require(uint256(budget) * weights <= (uint256(paid) + sellers) * total);
-            require(uint256(budget) * weight < (uint256(share) + 1) * total);
-            assert(
-                uint256(budget) * (uint256(weights) + weight) < (uint256(paid) + share + (uint256(sellers) + 1)) * total
-            );
-        }
-    }
-
-    /// @dev When all that weighs has been paid, and by `lawOfCaps` before: what was paid is no more than the budget.
-    function lawOfBudgets(uint128 budget, uint136 paid, uint80 total) external pure {
-        unchecked {
-            require(total != 0 && uint256(paid) * total <= uint256(budget) * total);
-            if (paid > budget) {
-                uint256 excess = uint256(paid) - budget;
-                assert(uint256(paid) * total == uint256(budget) * total + excess * total);
-                assert(excess * total >= total);
+            uint256 earned = uint256(weight) * rate;
+            uint256 kept = uint256(most) * rate;
+            assert(kept == earned + (uint256(most) - weight) * rate);
+            assert(earned <= kept);
+            uint256 paid = earned / 2 ** 34;
+            uint256 reserved = kept / 2 ** 34;
+            assert(paid * 2 ** 34 <= earned && kept < (reserved + 1) * 2 ** 34);
+            if (paid > reserved) {
+                assert(paid * 2 ** 34 >= (reserved + 1) * 2 ** 34);
                 assert(false);
             }
+        }
+    }
+
+    /// @dev A share of an amount is no more than it, nor is twice the share of either side of a decline.
+    function lawOfShares(uint128 amount, uint16 basisPoints) external pure {
+        require(basisPoints <= 10_000);
+        unchecked {
+            uint256 product = uint256(amount) * basisPoints;
+            assert(product <= uint256(amount) * 10_000);
+            uint256 share = product / 10_000;
+            assert(share * 10_000 <= product);
+            if (share > amount) {
+                assert(share * 10_000 >= (uint256(amount) + 1) * 10_000);
+                assert(false);
+            }
+        }
+    }
+
+    /// @dev What the victims of a lie get together is no more than twice the challenge bond, and short of it by less than
+    /// one unit each.
+    function lawOfLies(uint96 challengeBond, uint8 count) external pure {
+        require(count != 0);
+        unchecked {
+            uint256 pot = 2 * uint256(challengeBond);
+            uint256 part = pot / count;
+            assert(part * count <= pot);
+            assert(pot < part * count + count);
         }
     }
 }

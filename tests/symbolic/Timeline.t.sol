@@ -2,7 +2,7 @@
 pragma solidity 0.8.37;
 
 import {Test} from "forge-std/Test.sol";
-import {IInfluenceEscrow} from "../../contracts/interfaces/IInfluenceEscrow.sol";
+import {IEscrowTypes} from "../../contracts/interfaces/IEscrowTypes.sol";
 import {Timeline} from "../../contracts/libraries/Timeline.sol";
 
 /// @dev Laws of the clock for every order that the contract's steps can leave behind, and every time.
@@ -38,11 +38,11 @@ contract TimelineProofs is Test {
         uint64 time
     ) public pure {
         assumeReached(facts, windows, time);
-        bool submitting = phaseAt(facts, windows, time) == uint256(IInfluenceEscrow.Phase.Submitting);
+        bool submitting = phaseAt(facts, windows, time) == uint256(IEscrowTypes.Phase.Submitting);
         assert(Timeline.isSubmitting(facts.openedAt, windows.submit, time) == submitting);
     }
 
-    function check_AWholeWindowFollowsEveryCallToTheBuyer(
+    function check_AWholeWindowFollowsEveryCall(
         Timeline.Facts memory facts,
         Timeline.Windows memory windows,
         uint64 time
@@ -50,20 +50,22 @@ contract TimelineProofs is Test {
         assumeReached(facts, windows, time);
         Timeline.Times memory clock = Timeline.times(facts, windows, time);
         if (clock.answerUntil != 0) assert(clock.answerUntil == clock.publishUntil + windows.challenge);
+        if (clock.challengeUntil != 0) assert(clock.challengeUntil == clock.revealUntil + windows.challenge);
         if (clock.respondUntil != 0) assert(clock.respondUntil == facts.disputedAt + windows.challenge);
         if (clock.proveUntil != 0) assert(clock.proveUntil == facts.disputedAt + windows.challenge);
-        if (clock.claimUntil != 0) assert(clock.claimUntil == clock.claimFrom + windows.claim);
+        if (clock.offerUntil != 0) assert(clock.offerUntil == clock.finalFrom + windows.delivery);
     }
 
-    function check_ClaimsNeverOpenBeforeRevealsAreOver(
+    function check_WeightsAreNeverFinalBeforeRevealsAndDisputeAreOver(
         Timeline.Facts memory facts,
         Timeline.Windows memory windows,
         uint64 time
     ) public pure {
         assumeReached(facts, windows, time);
         Timeline.Times memory clock = Timeline.times(facts, windows, time);
-        if (clock.claimFrom != 0) {
-            assert(clock.claimFrom >= clock.revealUntil && clock.revealUntil >= clock.revealFrom);
+        if (clock.finalFrom != 0) {
+            assert(clock.finalFrom >= clock.revealUntil && clock.revealUntil >= clock.revealFrom);
+            assert(clock.respondUntil == 0 && clock.finalFrom >= clock.proveUntil && !clock.lost);
         }
     }
 
@@ -81,27 +83,41 @@ contract TimelineProofs is Test {
         vm.assume(
             windows.submit != 0 && windows.submit <= 365 days && windows.attest != 0 && windows.attest <= 365 days
         );
-        vm.assume(windows.reveal != 0 && windows.reveal <= 365 days && windows.claim != 0 && windows.claim <= 365 days);
+        vm.assume(windows.reveal != 0 && windows.reveal <= 365 days);
         vm.assume(windows.challenge != 0 && windows.challenge <= 365 days);
+        vm.assume(windows.delivery != 0 && windows.delivery <= 365 days);
         uint64 submitUntil = facts.openedAt + windows.submit;
         uint64 attestUntil = submitUntil + windows.attest;
         if (facts.revealFrom == 0) {
-            vm.assume(!facts.unanswered && facts.dispute == Timeline.Dispute.None && facts.disputedAt == 0);
+            vm.assume(!facts.unanswered && !facts.unrevealed && facts.revealedAt == 0);
+            vm.assume(facts.dispute == Timeline.Dispute.None && facts.disputedAt == 0);
             return;
         }
         // An attestation is of a live order; it, a wait for publications and an answer in Answering set revealFrom.
-        vm.assume(facts.live && facts.revealFrom >= submitUntil);
+        vm.assume(facts.live && facts.revealFrom >= submitUntil && time >= submitUntil);
         vm.assume(facts.revealFrom < attestUntil + 2 * uint64(windows.challenge));
-        vm.assume(time >= submitUntil);
-        if (facts.unanswered) vm.assume(facts.dispute == Timeline.Dispute.None);
+        if (facts.unanswered) {
+            vm.assume(facts.revealedAt == 0 && facts.dispute == Timeline.Dispute.None && facts.disputedAt == 0);
+            return;
+        }
+        uint64 revealUntil = facts.revealFrom + windows.reveal;
+        if (facts.revealedAt != 0) {
+            vm.assume(facts.revealedAt >= facts.revealFrom && facts.revealedAt < revealUntil);
+            vm.assume(facts.revealedAt <= time);
+            if (!facts.unrevealed) revealUntil = facts.revealedAt;
+        } else if (!facts.unrevealed) {
+            revealUntil = facts.revealFrom;
+        }
         if (facts.dispute == Timeline.Dispute.None) {
             vm.assume(facts.disputedAt == 0);
             return;
         }
-        uint64 revealUntil = facts.revealFrom + windows.reveal;
         vm.assume(facts.disputedAt >= revealUntil && facts.disputedAt <= time);
         uint64 lastChallenge = revealUntil + windows.challenge;
-        if (facts.dispute == Timeline.Dispute.Challenged) vm.assume(facts.disputedAt < lastChallenge);
-        else vm.assume(facts.disputedAt < lastChallenge + windows.challenge);
+        if (facts.dispute == Timeline.Dispute.KeyRevealed) {
+            vm.assume(facts.disputedAt < lastChallenge + windows.challenge);
+        } else {
+            vm.assume(facts.disputedAt < lastChallenge);
+        }
     }
 }

@@ -111,7 +111,7 @@ def test_hardhat_serves_as_anvil_does(folder: Path, tmp_path: Path) -> None:
     escrow.open(account, journal, terms, 0)
     opened = escrow.order(order_id).opened_at
     assert nodes.advance_time(node.url, 50) >= opened + 50
-    assert escrow.refund(account, journal, order_id).gas_used > 0
+    assert escrow.reclaim(account, journal, order_id).gas_used > 0
     assert escrow.liabilities() == 0
 
 

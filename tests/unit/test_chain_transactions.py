@@ -29,10 +29,12 @@ from tip_exchange.errors import (
     StateError,
     WrongChain,
 )
+from tip_exchange.types import Commitments, Opening
 
 Accounts = Callable[..., LocalAccount]
 TARGET = "0x" + "77" * 20
 PAY = Call(TARGET, b"", 1000)
+HASHES = Commitments(b"\x01" * 32, b"\x02" * 32, b"\x03" * 32)
 
 
 class KilledError(BaseException):
@@ -327,7 +329,7 @@ def test_a_greedy_node_cannot_set_the_tip(url: str, account: Accounts, journal: 
 def test_a_revert_is_known_before_anything_is_sent(escrow: Escrow, account: Accounts, journal: Journal) -> None:
     payer = account()
     with pytest.raises(ContractRevert, match="there is no order 0x0909"):
-        escrow.claim(payer, journal, b"\x09" * 32, payer.address)
+        escrow.settle(payer, journal, b"\x09" * 32, payer.address)
     assert escrow.w3.eth.get_transaction_count(payer.address) == 0
 
 
@@ -339,20 +341,19 @@ def test_a_transaction_overtaken_by_another_says_why_it_failed(
     order_id = escrow.order_id(terms, 0)
     escrow.open(buyer, journal, terms, 0)
     push = transactions._push
-    hashes = (b"\x01" * 32, b"\x02" * 32, b"\x03" * 32)
 
     def overtaken(w3: Web3, attempt: dict[str, Any]) -> str | None:
         monkeypatch.setattr(transactions, "_push", push)
-        escrow.submit(first, Journal(tmp_path / "first"), order_id, *hashes)
+        escrow.submit(first, Journal(tmp_path / "first"), order_id, HASHES, 50)
         return push(w3, attempt)
 
     monkeypatch.setattr(transactions, "_push", overtaken)
     with pytest.raises(ContractRevert, match="has all the 1 submissions") as caught:
-        escrow.submit(second, journal, order_id, *hashes)
+        escrow.submit(second, journal, order_id, HASHES, 50)
     assert caught.value.error == "OrderFull"
     assert escrow.w3.eth.get_transaction_count(second.address) == 1
     with pytest.raises(ContractRevert, match="has all the 1 submissions"):  # and is not tried again in vain
-        escrow.submit(second, journal, order_id, *hashes)
+        escrow.submit(second, journal, order_id, HASHES, 50)
     assert escrow.w3.eth.get_transaction_count(second.address) == 1
 
 
@@ -360,7 +361,7 @@ def test_arguments_the_contract_has_no_room_for_are_refused(
     escrow: Escrow, account: Accounts, journal: Journal
 ) -> None:
     with pytest.raises(InputError, match="reveal cannot take these arguments"):
-        escrow.reveal(account(), journal, b"\x01" * 32, TARGET, 2**64, 1, bytes(32))
+        escrow.reveal(account(), journal, b"\x01" * 32, TARGET, Opening(2**64, 1, 1, bytes(32)), HASHES)
 
 
 def test_equal_calls_killed_before_the_broadcast_stay_two_transactions(

@@ -11,13 +11,17 @@ from hypothesis import strategies as st
 from tip_exchange import commitments
 from tip_exchange.commitments import data_digest, file_digest, keccak, projection_seed
 from tip_exchange.errors import IntegrityError
-from tip_exchange.types import BURN_ADDRESS, NATIVE_COIN, Terms
+from tip_exchange.types import NATIVE_COIN, Commitments, File, Opening, Terms
 
 SELLERS = [f"0x{i:040x}" for i in range(1, 9)]
 TERMS = Terms(
-    SELLERS[0], NATIVE_COIN, BURN_ADDRESS, 10**18, 10**17, 10**15, 10**16, 10**18, 2**20, 2**34, 1000, 8,
-    3600, 3600, 86400, 86400, 86400, 20, 16, 1, *(bytes([i]) * 32 for i in range(1, 10)),
+    SELLERS[0], NATIVE_COIN, 10**18, 10**15, 10**17, 10**15, 10**14, 10**16, SELLERS[4], b"\x01" * 32, 10**15, 1250,
+    2500, 10**18, 2**20, 2**34, 1000, 8, 3600, 3600, 86400, 86400, 86400, 86400, 86400, 16, 1,
+    *(bytes([i]) * 32 for i in range(1, 9)), 2**30,
 )  # fmt: skip
+COMMITTED = Commitments(b"\x01" * 32, b"\x02" * 32, b"\x03" * 32)
+FILE = File(*(bytes([i]) * 32 for i in range(1, 5)))
+OPENING = Opening(5, 7, 50, b"\x0c" * 32)
 
 
 def changed(value: object) -> object:
@@ -105,7 +109,48 @@ def test_a_stranger_has_no_allow_list_proof() -> None:
 def test_equal_records_have_unequal_leaves() -> None:
     salt = bytes(range(32))
     assert commitments.record_leaf(salt, 0, b"same") != commitments.record_leaf(salt, 1, b"same")
-    assert commitments.data_root(salt, [b"a"]) != commitments.data_root(bytes(32), [b"a"])
+    assert commitments.record_leaf(salt, 0, b"same") != commitments.record_leaf(bytes(32), 0, b"same")
+
+
+def words(*values: bytes | int | str) -> bytes:
+    """What abi.encode gives of values without length: each right-aligned in 32 bytes."""
+    raw = [
+        value.to_bytes(32, "big")
+        if isinstance(value, int)
+        else bytes.fromhex(value[2:])
+        if isinstance(value, str)
+        else value
+        for value in values
+    ]
+    return b"".join(value.rjust(32, b"\0") for value in raw)
+
+
+def test_commitments_are_the_plain_abi_encoding_of_their_parts() -> None:
+    order, seller = b"\x11" * 32, SELLERS[1]
+    committed = keccak(words(*astuple(COMMITTED)))
+    assert commitments.commitments_hash(COMMITTED) == committed
+    assert commitments.file_commitment(FILE) == keccak(words(*astuple(FILE)))
+    assert commitments.submissions_link(order, seller, COMMITTED) == keccak(words(order, seller, committed))
+    assert commitments.key_commitment(order, bytes(32)) == keccak(words(order, bytes(32)))
+    opened = keccak(words(order, seller, OPENING.pad, OPENING.factor, OPENING.records, OPENING.salt))
+    assert commitments.pad_commitment(order, seller, OPENING) == opened
+
+
+@pytest.mark.parametrize("field", [field.name for field in fields(Opening)])
+def test_a_pad_commitment_binds_every_part_of_its_opening(field: str) -> None:
+    other = replace(OPENING, **{field: changed(getattr(OPENING, field))})
+    order = b"\x11" * 32
+    made = commitments.pad_commitment(order, SELLERS[1], OPENING)
+    assert made != commitments.pad_commitment(order, SELLERS[1], other)
+    assert made != commitments.pad_commitment(order, SELLERS[2], OPENING)
+    assert made != commitments.pad_commitment(b"\x12" * 32, SELLERS[1], OPENING)
+
+
+def test_a_chain_of_submissions_binds_their_order() -> None:
+    start, other = b"\x11" * 32, replace(COMMITTED, data_root=bytes(32))
+    one = commitments.submissions_link(commitments.submissions_link(start, SELLERS[1], COMMITTED), SELLERS[2], other)
+    turned = commitments.submissions_link(commitments.submissions_link(start, SELLERS[2], other), SELLERS[1], COMMITTED)
+    assert one != turned
 
 
 def test_a_reply_commitment_splits_off_the_last_cell() -> None:

@@ -12,8 +12,8 @@ PACKAGE = Path(tip_exchange.__file__).parent
 LAYERS = [
     {"types", "errors"},
     {"commitments", "settlement", "files", "processes"},
-    {"check_values"},
     {"influence", "encryption", "chain", "storage"},
+    {"delivery"},
     {"roles"},
     {"cli"},
     {"__main__"},
@@ -90,6 +90,7 @@ def test_each_heavy_library_is_where_the_design_has_it() -> None:
         ("encryption/a.py", "from tip_exchange.influence import projection"),
         ("encryption/a.py", "from ..chain import escrow"),
         ("storage/a.py", "from .. import chain"),
+        ("chain/a.py", "from tip_exchange.delivery.complaint import Complaint"),
         ("commitments.py", "from tip_exchange import settlement"),
         ("types.py", "from tip_exchange.errors import TipError"),
         ("errors.py", "import tip_exchange.commitments"),
@@ -112,6 +113,7 @@ def test_a_forbidden_import_is_found(tmp_path: Path, file: str, line: str) -> No
     [
         ("roles/buyer.py", "from tip_exchange.encryption.query import encrypted_query\nfrom . import market"),
         ("encryption/a.py", "import tenseal.sealapi\nfrom ..commitments import keccak\nfrom .wire import Query"),
+        ("delivery/a.py", "from tip_exchange.encryption.sealed_stream import Sealer"),
         ("chain/abi/a.py", "import web3\nfrom ..escrow import x\nfrom ... import types"),
         ("cli/a.py", "from tip_exchange import __version__"),
     ],

@@ -15,6 +15,7 @@ from tip_exchange.encryption import seal as bridge
 from tip_exchange.encryption.decryption import decrypt, phases, round_phase
 from tip_exchange.encryption.keys import TernaryKey
 from tip_exchange.encryption.packing import fixed_point
+from tip_exchange.encryption.pads import AffinePad
 from tip_exchange.encryption.parameters import WIDE, QueryKind
 from tip_exchange.encryption.scoring import value_data_set
 from tip_exchange.encryption.seal import seal
@@ -62,7 +63,7 @@ def test_the_integer_decryption_equals_seals_on_real_replies(keys: tuple[Any, Te
     query = Query(WIDE, QueryKind.DATA_SET, N, N, (zero,), (block,))
     for pad in (0, 1, t // 2, t - 1, 123456789012 % t):
         gradient = fixed_point(unit(rng.standard_normal(N)), WIDE, "gradient")
-        reply = value_data_set(query, gradient, pad)
+        reply = value_data_set(query, gradient, AffinePad(pad, 1))
         c0 = np.zeros(N, np.uint64)
         c0[-1] = reply.cells[0]
         attested = decrypt(encode_reply(reply), key, WIDE)

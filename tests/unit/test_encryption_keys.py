@@ -101,7 +101,7 @@ def test_a_query_is_the_published_bytes(made: Published, query: Query) -> None:
 def test_the_zero_block_hash_opens_at_every_cell(made: Published, query: Query) -> None:
     """As a dispute opens it: a whole, one cell of b by its Merkle path; b's cells straight from the blob."""
     a_cells = encode_cells(expand_a(query.zero_blocks[0], WIDE)[0], 7)
-    b_cells = [made.blob[113 + 7 * index : 120 + 7 * index] for index in range(N)]
+    b_cells = [made.blob[81 + 7 * index : 88 + 7 * index] for index in range(N)]
     root = merkle_root(b_cells)
     assert zero_block_hash(query) == keccak(keccak(a_cells) + root)
     for index in (0, 1, N - 1):

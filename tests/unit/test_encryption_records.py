@@ -18,6 +18,7 @@ from vectors import Published, gradient_blocks, published_record_query, query_bl
 from tip_exchange.encryption import record_scores
 from tip_exchange.encryption.decryption import decrypt_scores, open_scores, phases
 from tip_exchange.encryption.packing import Coefficients, fixed_point, result_coefficients
+from tip_exchange.encryption.pads import AffinePad
 from tip_exchange.encryption.parameters import MIN_WIDTH, WIDE, QueryKind, noise_budget
 from tip_exchange.encryption.query import SecretKey, encrypted_query, encrypted_record_query
 from tip_exchange.encryption.record_scores import ScoringTask, replies, score_records, transform_bytes
@@ -27,7 +28,6 @@ from tip_exchange.encryption.wire import (
     encode_reply,
     map_query,
     query_bytes,
-    query_header,
     record_width,
     replies_bytes,
     reply_bytes,
@@ -67,7 +67,7 @@ def test_scores_are_exact_and_their_noise_is_within_the_bound(dimension: int, wi
     reply = scorer.score(scorer.transforms(integers), scorer.capacity)
     expected = [int(value) for value in integers.astype(object) @ entries.astype(object)]
     assert decrypt_scores(reply, made.secret_key, WIDE, width).tolist() == expected
-    budget = noise_budget(WIDE, dimension, width=width, records=scorer.capacity)
+    budget = noise_budget(WIDE, dimension, QueryKind.RECORDS, width=width, records=scorer.capacity)
     for phase, value in zip(phases(reply, made.secret_key, WIDE, width), expected, strict=True):
         error = (WIDE.t * phase - WIDE.q0 * value) % (WIDE.t * WIDE.q0)
         assert min(error, WIDE.t * WIDE.q0 - error) / WIDE.t <= budget.after_switch
@@ -247,7 +247,7 @@ def test_a_mapped_query_and_its_evaluation_hold_one_block_in_memory(tmp_path: Pa
     tracemalloc.start()
     try:
         query = map_query(tmp_path / "query", WIDE, dimension)
-        value_data_set(query, integers, 0)
+        value_data_set(query, integers, AffinePad.fresh(WIDE))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -259,7 +259,7 @@ def test_a_record_query_is_read_at_its_own_width_only(tmp_path: Path) -> None:
     path = tmp_path / "query"
     path.write_bytes(made.blob)
     assert map_query(path, WIDE, 40, QueryKind.RECORDS).width == 64
-    with pytest.raises(WireError, match=r"of kind 1, but the order.s is 0 \(no tags\)"):
+    with pytest.raises(WireError, match=r"of kind 1, but the one asked for is 0 \(the value of a data set\)"):
         map_query(path, WIDE, 40)
     for width in (0, 8, 48, 16384):
         path.write_bytes(made.blob[:7] + width.to_bytes(2, "big") + made.blob[9:])
@@ -300,17 +300,18 @@ def test_zero_blocks_leave_a_crafted_query_as_much_to_guess_as_one_result_does()
         assert unknown >= WIDE.N - spent
         assert unknown - WIDE.N < WIDE.N - spent or WIDE.zero_blocks(width) == 1, "and no block more than needed"
     assert [WIDE.zero_blocks(width) for width in (8192, 4096, 32, 16)] == [1, 2, 2, 3]
-    assert WIDE.result_bits == 38
+    assert WIDE.result_bits == 37
 
 
 def test_a_bound_that_does_not_hold_is_named() -> None:
-    assert noise_budget(WIDE, 10**6, width=MIN_WIDTH, records=10**5).margin_bits > 1.9
-    with pytest.raises(ParameterError, match=r"statistical distance 2\^-2\d\.\d .* 2\^-30 is the bound; score fewer"):
-        noise_budget(WIDE, 384, width=16, records=10**8)
+    assert noise_budget(WIDE, 10**8, QueryKind.RECORDS, width=MIN_WIDTH, records=10**5).margin_bits > 0.99
+    assert noise_budget(WIDE, 384, QueryKind.RECORDS, width=16, records=115 * 10**6).distance_bits > 26
+    with pytest.raises(ParameterError, match=r"statistical distance 2\^-25\.9 .* 2\^-26 is the bound; score fewer"):
+        noise_budget(WIDE, 384, QueryKind.RECORDS, width=16, records=120 * 10**6)
     with pytest.raises(ParameterError, match="statistical distance"):
-        next(encrypted_record_query(np.zeros(384, np.int64), SecretKey.fresh(WIDE), width=16, records=10**8))
+        next(encrypted_record_query(np.zeros(384, np.int64), SecretKey.fresh(WIDE), width=16, records=10**9))
     with pytest.raises(ParameterError, match="no power of two"):
-        noise_budget(WIDE, 384, width=24)
+        noise_budget(WIDE, 384, QueryKind.RECORDS, width=24)
 
 
 def test_a_reply_of_another_number_of_results_is_refused() -> None:
@@ -321,11 +322,6 @@ def test_a_reply_of_another_number_of_results_is_refused() -> None:
     for results in (1, 6, 8):
         with pytest.raises(WireError, match="a reply has exactly"):
             decode_reply(data, WIDE, results)
-
-
-def test_a_query_names_its_record_query() -> None:
-    made = b"".join(encrypted_query(np.ones(5, np.int64), SecretKey.fresh(WIDE), record_query_hash=b"\x07" * 32))
-    assert query_header(made).record_query_hash == b"\x07" * 32
 
 
 def test_workers_are_told_everything_by_paths(task: tuple[ScoringTask, Coefficients, Published]) -> None:

@@ -13,7 +13,7 @@ import tip_exchange.encryption
 from tip_exchange.encryption.packing import result_coefficients
 from tip_exchange.encryption.parameters import ERROR_BOUND, WIDE
 from tip_exchange.encryption.sampling import centred_binomial, ternary, uniform
-from tip_exchange.encryption.scoring import _fresh_errors, new_pad
+from tip_exchange.encryption.scoring import _fresh_errors
 
 CHI_SQUARE = {2: 41.4, 15: 76.1, 20: 85.4}
 """What a chi-square variable of so many degrees of freedom exceeds once in 10⁹ runs or less."""
@@ -61,27 +61,19 @@ def test_the_centred_binomial_reaches_its_bound_and_no_further(
     assert centred_binomial(3).tolist() == [value] * 3
 
 
-def test_uniform_covers_a_half_open_interval() -> None:
-    assert set(uniform(1, 300)) == {-2, -1, 0, 1}
-    drawn = np.array([each / 2**WIDE.flood_bits for each in uniform(WIDE.flood_bits, 20_000)])
+def test_uniform_covers_an_interval_with_both_its_ends() -> None:
+    assert set(uniform(2, 300)) == {-2, -1, 0, 1, 2}
+    drawn = np.array([each / WIDE.flood for each in uniform(WIDE.flood, 20_000)])
     assert len(set(drawn)) == len(drawn)
     assert chi_square(np.histogram(drawn, 16, (-1, 1))[0], np.full(16, 1 / 16)) < CHI_SQUARE[15]
     assert np.abs(drawn).max() <= 1
 
 
-@pytest.mark.parametrize("bits", [7, 8, 77])
-@pytest.mark.parametrize(("byte", "end"), [(0, 0), (255, 1)])
-def test_uniform_ends_where_it_says(monkeypatch: pytest.MonkeyPatch, bits: int, byte: int, end: int) -> None:
-    monkeypatch.setattr(secrets, "token_bytes", lambda size: bytes([byte]) * size)
-    assert uniform(bits, 3) == [2**bits - 1 if end else -(2**bits)] * 3
-
-
-def test_pads_are_uniform_modulo_t() -> None:
-    pads = np.array([new_pad(WIDE) for _ in range(20_000)])
-    assert pads.min() >= 0
-    assert pads.max() < WIDE.t
-    assert chi_square(np.bincount(pads >> 32, minlength=16), np.full(16, 1 / 16)) < CHI_SQUARE[15]
-    assert chi_square(np.bincount(pads & 15, minlength=16), np.full(16, 1 / 16)) < CHI_SQUARE[15]
+@pytest.mark.parametrize("half_width", [127, WIDE.flood])
+@pytest.mark.parametrize("end", [-1, 1])
+def test_uniform_ends_where_it_says(monkeypatch: pytest.MonkeyPatch, half_width: int, end: int) -> None:
+    monkeypatch.setattr(secrets, "randbelow", lambda limit: limit - 1 if end > 0 else 0)
+    assert uniform(half_width, 3) == [end * half_width] * 3
 
 
 def test_a_fresh_zero_has_errors_in_c1_and_touches_one_cell_of_c0() -> None:
@@ -97,7 +89,7 @@ def test_a_fresh_zero_has_errors_in_c1_and_touches_one_cell_of_c0() -> None:
     x, y = (int(value) for value in errors[0, :, -1])
     result = x + WIDE.q0 * ((y - x) * pow(WIDE.q0, -1, WIDE.q1) % WIDE.q1)
     flood = (result - 5 * WIDE.q // WIDE.t + WIDE.q // 2) % WIDE.q - WIDE.q // 2
-    assert 2**64 < abs(flood) <= 2**WIDE.flood_bits + ERROR_BOUND + 1
+    assert 2**64 < abs(flood) <= WIDE.flood + ERROR_BOUND + 1
 
 
 def foreign_randomness(source: str) -> list[str]:

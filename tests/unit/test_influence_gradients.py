@@ -31,6 +31,7 @@ from tip_exchange.influence.layers import Layer, select_layers
 from tip_exchange.influence.models import ModelFolder
 from tip_exchange.influence.projection import projection_matrix
 from tip_exchange.influence.records import Record, TextRecord
+from tip_exchange.influence.store import open_store
 
 PROJECTED = (
     Layer("bert.encoder.layer.0.attention.self.key", 3, 5),
@@ -316,6 +317,19 @@ def test_bfloat16_stays_close_and_gives_float32_rows(tmp_path: Path) -> None:
     cosines = (exact * rough).sum(1) / np.linalg.norm(exact, axis=1) / np.linalg.norm(rough, axis=1)
     assert cosines.min() > 0.99
     assert not np.array_equal(exact, rough)
+
+
+def test_float64_gives_float64_rows_and_goes_without_a_store(tmp_path: Path) -> None:
+    folder = tiny_folder(tmp_path / "m", PROJECTED, scale=2.0, per_token=True)
+    records = tiny_records(12)
+    ((indices, rows),) = projected_gradients(folder, records, SEED, compute=Compute(dtype="float64"))
+    assert rows.dtype == np.float64
+    assert not np.array_equal(rows, rows.astype(np.float32))
+    plain = collected(folder, records)
+    np.testing.assert_allclose(plain[indices], rows, rtol=0, atol=2e-6 * np.abs(rows).max())
+    store = open_store(tmp_path / "stores", {}, len(records), dimension(folder))
+    with pytest.raises(InputError, match="float32 rows"):
+        next(projected_gradients(folder, records, SEED, store=store, compute=Compute(dtype="float64")))
 
 
 @pytest.mark.parametrize("wrong", [{"batch_tokens": 0}, {"processes": 0}, {"device": "cuda"}])

@@ -32,7 +32,8 @@ def edit(name: str, **changes: Any) -> Callable[[Path], None]:
 
     def apply(path: Path) -> None:
         content = json.loads((path / name).read_text()) | changes
-        (path / name).write_text(json.dumps({key: value for key, value in content.items() if value is not None}))
+        removed = {key for key, value in changes.items() if value is None}
+        (path / name).write_text(json.dumps({key: value for key, value in content.items() if key not in removed}))
 
     return apply
 
@@ -100,7 +101,7 @@ BROKEN: list[tuple[str, Callable[[Path], Any], str]] = [
         "checkpoint-01.safetensors: the BertForSequenceClassification has no tensor evil",
     ),
     ("integers", tensor(lambda t: t.update({"classifier.bias": torch.zeros(3).int()})), "is stored as I32"),
-    ("format", edit("valuation.json", format=2), "format 2 is unknown"),
+    ("format", edit("valuation.json", format=1), "format 1 is unknown"),
     ("no labels", edit("valuation.json", labels=None), "lacks a field"),
     ("unknown field", edit("valuation.json", run="evil"), "lacks a field or holds an unknown one"),
     ("equal labels", edit("valuation.json", labels=["a", "a", "b"]), "labels must differ"),
@@ -108,6 +109,12 @@ BROKEN: list[tuple[str, Callable[[Path], Any], str]] = [
     ("long texts", edit("valuation.json", max_length=21), "max_length exceeds the model's 20 positions"),
     ("smoothing", edit("valuation.json", label_smoothing=1.0), "label_smoothing must be in [0, 1)"),
     ("repeats", edit("valuation.json", repeat_cosine=-0.5), "repeat_cosine must be"),
+    ("float type", edit("valuation.json", dtype="float64"), "dtype must be one of float32, bfloat16"),
+    ("no float type", edit("valuation.json", dtype=None), "lacks a field"),
+    ("a list for a float type", edit("valuation.json", dtype=["float32"]), "dtype must be one of float32, bfloat16"),
+    ("empty batches", edit("valuation.json", batch_tokens=0), "batch_tokens must be 1 to 16384 or null"),
+    ("huge batches", edit("valuation.json", batch_tokens=16_385), "batch_tokens must be 1 to 16384 or null"),
+    ("batches of truth", edit("valuation.json", batch_tokens=True), "batch_tokens must be 1 to 16384 or null"),
     ("no layer", layers(), "layers must not be empty"),
     ("unknown layer", layers(LAYER | {"name": "bert.embeddings"}), "'bert.embeddings' is no linear layer"),
     ("layer twice", layers(LAYER, LAYER), "a layer is named twice"),
@@ -195,10 +202,11 @@ def test_writing_never_overwrites(folder: ModelFolder) -> None:
 
 
 def test_valuation_survives_the_round_trip(tmp_path: Path) -> None:
-    folder = tiny_folder(tmp_path / "m", LAYERS, label_smoothing=0.25, repeat_cosine=None, text_column="diagnosis")
-    assert folder.valuation == Valuation(
-        LABELS, LAYERS, max_length=12, label_smoothing=0.25, repeat_cosine=None, text_column="diagnosis"
-    )
+    own: dict[str, Any] = {
+        "label_smoothing": 0.25, "repeat_cosine": None, "text_column": "diagnosis", "dtype": "bfloat16",
+        "batch_tokens": 96,
+    }  # fmt: skip
+    assert tiny_folder(tmp_path / "m", LAYERS, **own).valuation == Valuation(LABELS, LAYERS, max_length=12, **own)
 
 
 def test_tokens_are_truncated(folder: ModelFolder) -> None:

@@ -22,6 +22,7 @@ from pyarrow import ipc, parquet
 from tip_exchange.errors import DataError
 from tip_exchange.influence import record_files
 from tip_exchange.influence.records import (
+    MAX_RECORD_BYTES,
     UNLABELLED,
     TextRecord,
     read_records,
@@ -31,6 +32,7 @@ from tip_exchange.influence.records import (
 )
 
 LABELS = ("eye", "ear")
+TOO_LONG = "makes a record of 70,013 bytes; a record has at most 65,536; split or shorten it."
 CLASSES = {"text": {"dtype": "string", "_type": "Value"}, "label": {"names": ["ear", "eye"], "_type": "ClassLabel"}}
 
 
@@ -120,7 +122,8 @@ def test_written_records_read_back(tmp_path: Path) -> None:
         ('{"text": "a", "label": "eye"}', "r.parquet", "after row 0: the data is damaged"),
         ("", "r.parquet", "after row 0: the data is damaged"),
         ('{"text": "a", "label": "eye"}\n"' + "a" * 2**24, "r.jsonl", "line 2 is over 16777216 characters"),
-        ('{"text": "' + "a" * (2**20 + 1) + '", "label": "eye"}', "r.jsonl", "line 1: column 'text' is over 1048576"),
+        ('{"text": "' + "a" * 70_000 + '", "label": "eye"}', "r.jsonl", f"line 1: column 'text' {TOO_LONG}"),
+        ("text,label\na,eye\n" + "é" * 35_000 + ",eye\n", "r.csv", f"line 3: column 'text' {TOO_LONG}"),
     ],
 )
 def test_unusable_data_is_named_by_file_and_line(
@@ -135,6 +138,15 @@ def test_unusable_data_is_named_by_file_and_line(
 def test_a_missing_file_is_a_data_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be read"):
         read_records(tmp_path / "none.csv", LABELS)
+
+
+@pytest.mark.parametrize("name", ["r.jsonl", "r.csv"])
+def test_the_longest_record_is_read(tmp_path: Path, name: str) -> None:
+    longest = TextRecord("a" * (MAX_RECORD_BYTES - 13), 0)
+    row = json.dumps({"text": longest.text, "label": "eye"}) if name == "r.jsonl" else f"text,label\n{longest.text},eye"
+    assert read_records(written(tmp_path, row, name), LABELS) == [longest]
+    with pytest.raises(DataError, match="a record of 65,537 bytes; a record has at most 65,536"):
+        read_records(written(tmp_path, row.replace("aa", "aaa", 1), name), LABELS)
 
 
 @pytest.mark.parametrize("save", COLUMNAR)
@@ -173,7 +185,7 @@ def test_an_undeclared_number_is_a_label_only_under_its_own_digits(tmp_path: Pat
         (table(["a", "a"], ["eye", "nose"]), None, "row 1: the model does not know the label 'nose'"),
         (table(["a", "a"], [0, -1]), CLASSES, "row 1: column 'label' holds -1, and the file names 2 classes"),
         (table(["a", "a"], [0, 2]), CLASSES, "row 1: column 'label' holds 2, and the file names 2 classes"),
-        (table(["a", "a" * (2**20 + 1)], ["eye", "eye"]), None, "row 1: column 'text' is over 1048576 bytes"),
+        (table(["a", "a" * 70_000], ["eye", "eye"]), None, f"row 1: column 'text' {TOO_LONG}"),
         (table([["a"], ["b"]], ["eye", "eye"]), None, "column 'text' is of type list<"),
         (table([0.5, float("nan")], ["eye", "eye"]), None, "column 'text' is of type double, not text"),
         (table([1, 2], ["eye", "eye"]), None, "column 'text' is of type int64, not text"),
@@ -277,13 +289,13 @@ def test_a_row_group_that_declares_too_much_is_not_decoded(tmp_path: Path, monke
 def test_one_long_text_that_every_row_repeats_is_not_multiplied(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(record_files, "BATCH_BYTES", 1 << 23)
-    texts = pa.DictionaryArray.from_arrays(pa.array([0] * 2000, pa.int32()), pa.array(["a" * 2**20]))
+    monkeypatch.setattr(record_files, "BATCH_BYTES", 1 << 19)
+    texts = pa.DictionaryArray.from_arrays(pa.array([0] * 2000, pa.int32()), pa.array(["a" * 65_000]))
     path = tmp_path / "r.parquet"
     parquet.write_table(table(texts, ["eye"] * 2000), path, store_schema=False)
     before = pa.total_allocated_bytes()
     held = [pa.total_allocated_bytes() - before for _ in islice(stream_records(path, LABELS), 50)]
-    assert max(held) < 4 << 23
+    assert max(held) < 4 << 19
 
 
 def json_lines(path: Path, content: pa.Table, **_: object) -> Path:

@@ -22,7 +22,7 @@ from torch import nn
 from torch.nn import functional
 from transformers.pytorch_utils import Conv1D
 
-from tip_exchange.cli.buyer import train
+from tip_exchange.cli.training import train
 from tip_exchange.errors import DataError, ModelError
 from tip_exchange.influence import batches, tuning
 from tip_exchange.influence.architectures import CAUSAL, TEXTS, build_model

@@ -290,3 +290,23 @@ def test_nothing_to_value(tmp_path: Path) -> None:
     for clip in (0.0, -1.0, float("nan"), float("inf")):
         with pytest.raises(InputError, match="clip norm"):
             mean_clipped_gradient(folder, some, SEED, clip)
+
+
+def test_a_seller_computes_in_the_models_number_format_alone(tmp_path: Path) -> None:
+    records = tiny_records(6)
+    for own, other in (("float32", "bfloat16"), ("bfloat16", "float32"), ("bfloat16", "float64")):
+        folder = tiny_folder(tmp_path / f"{own}-{other}", [Layer("classifier", bias=True)], dtype=own)
+        alone = mean_clipped_gradient(folder, records, SEED, 1.0)
+        asked = mean_clipped_gradient(folder, records, SEED, 1.0, compute=Compute(dtype=own))
+        np.testing.assert_array_equal(alone.mean, asked.mean)
+        with pytest.raises(InputError, match=f"gradients are taken in {own}.* give --dtype {own}"):
+            mean_clipped_gradient(folder, records, SEED, 1.0, compute=Compute(dtype=other))
+
+
+def test_batches_are_the_models_unless_this_machine_has_its_own(tmp_path: Path) -> None:
+    folder = tiny_folder(tmp_path / "m", [Layer("classifier", bias=True)], batch_tokens=30)
+    seen: dict[int | None, list[int]] = {}
+    for own in (None, 30, 60):
+        blocks = projected_gradients(folder, tiny_records(20), SEED, compute=Compute(batch_tokens=own))
+        seen[own] = [len(indices) for indices, _ in blocks]
+    assert seen[None] == seen[30] != seen[60]

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from vectors import unit
 
-from tip_exchange.encryption.opened_query import opened_block, opened_query
+from tip_exchange.encryption.opened_query import direction_norm_bound, opened_block, opened_query, require_norm
 from tip_exchange.encryption.packing import fixed_point
 from tip_exchange.encryption.parameters import WIDE, QueryKind
 from tip_exchange.encryption.query import SecretKey, encrypted_query, encrypted_record_query
 from tip_exchange.encryption.seal import seal
-from tip_exchange.encryption.tags import TagKey
 from tip_exchange.encryption.wire import Block, Query, decode_query
 from tip_exchange.errors import WireError
 
@@ -25,13 +25,13 @@ def query(dimension: int, kind: QueryKind, width: int = 0) -> tuple[np.ndarray, 
     if kind is QueryKind.RECORDS:
         pieces = encrypted_record_query(direction, KEY, width=width, records=300)
     else:
-        pieces = encrypted_query(direction, KEY, tags=(TagKey.fresh(), bytes(32)) if kind is QueryKind.TAGGED else None)
+        pieces = encrypted_query(direction, KEY)
     return direction, decode_query(b"".join(pieces), parameters=WIDE, dimension=dimension, kind=kind)
 
 
 @pytest.mark.parametrize(
     ("dimension", "kind", "width"),
-    [(9_000, QueryKind.DATA_SET, 0), (2_500, QueryKind.TAGGED, 0), (700, QueryKind.RECORDS, 64)],
+    [(9_000, QueryKind.DATA_SET, 0), (700, QueryKind.RECORDS, 64)],
 )
 def test_an_honest_query_opens_to_its_direction(dimension: int, kind: QueryKind, width: int) -> None:
     direction, made = query(dimension, kind, width)
@@ -87,3 +87,38 @@ def test_entries_beyond_width_or_dimension_are_found() -> None:
     block = Block(*seal(WIDE).encrypt(KEY.seal_key, beyond))
     with pytest.raises(WireError, match="beyond its dimension"):
         opened_query(replace(made, blocks=[made.blocks[0], block]), KEY.coefficients)
+
+
+def norm(direction: np.ndarray) -> float:
+    return math.sqrt(sum(entry**2 for entry in direction.tolist()))
+
+
+@pytest.mark.parametrize("dimension", [1, 2, 512, 29_631, 10**6])
+def test_no_honest_direction_is_longer_than_the_bound(dimension: int) -> None:
+    """The worst one: as many entries as there are just above a half, which all round away from 0."""
+    rng = np.random.default_rng(dimension)
+    steps = math.isqrt(WIDE.S**2 // dimension)
+    upward = np.full(dimension, steps - 0.499) * rng.choice([-1, 1], dimension) / WIDE.S
+    for vector in (unit(rng.standard_normal(dimension)), upward, np.eye(1, dimension)[0]):
+        direction = fixed_point(vector, WIDE, "direction")
+        assert norm(direction) <= direction_norm_bound(WIDE, dimension)
+        require_norm(direction, WIDE)
+    assert direction_norm_bound(WIDE, dimension) == WIDE.S + 1 + dimension**0.5 / 2
+
+
+@pytest.mark.parametrize("dimension", [1, 512, 29_631])
+def test_a_direction_beyond_the_bound_is_refused_and_one_at_it_is_not(dimension: int) -> None:
+    longest = np.zeros(dimension, np.int64)
+    longest[-1] = math.floor(direction_norm_bound(WIDE, dimension))
+    require_norm(longest, WIDE)
+    longest[-1] += 1
+    with pytest.raises(WireError, match=rf"has norm {longest[-1]}\.0, an honest one's is at most 13\d+\.\d"):
+        require_norm(longest, WIDE)
+    with pytest.raises(WireError, match="has norm"):
+        require_norm(np.full(dimension, -(WIDE.t // 2)), WIDE)
+
+
+def test_a_bound_value_never_wraps_modulo_t() -> None:
+    """An honest direction within the bound, times a vector of norm S, stays below t/2 in absolute value."""
+    for dimension in (1, 29_631, 10**8):
+        assert direction_norm_bound(WIDE, dimension) * (WIDE.S + dimension**0.5 / 2) < WIDE.t / 2

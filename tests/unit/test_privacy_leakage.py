@@ -53,8 +53,7 @@ def test_a_mean_gradient_is_read_ever_better_and_whole_after_as_many_answers_as_
     assert all(space["told"][str(answers)]["principal, ρ 0.01 an answer"][0] < 0.5 for answers in ANSWERS)
 
 
-def test_a_result_says_its_seeds_its_limit_and_what_noise_promises(result: Result) -> None:
-    assert result["ledger"]["answers"] == result["ledger"]["bits"] // result["result_bits"]
+def test_a_result_says_its_seeds_and_what_noise_promises(result: Result) -> None:
     assert {"seeds", "delta", "epsilons", "versions"} <= set(result)
     assert result["accuracy"]["noise"]["told"]["no noise"]["spearman with the exact value"][0] == 1
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from rich.table import Table
 from scipy.stats import pearsonr
 
-from experiments import causal_validity, privacy_leakage, settlement_scale
+from experiments import causal_validity, privacy_leakage
 from experiments.statistics import pearson, pooled, pooled_gain, spearman
 from experiments.study import Result, Study, Work, main, markdown
 
@@ -119,9 +119,7 @@ def test_a_gain_is_counted_on_the_same_markets_and_none_is_not_significant() -> 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.parametrize(
-    "study", [causal_validity.STUDY, settlement_scale.STUDY, privacy_leakage.STUDY], ids=lambda study: study.name
-)
+@pytest.mark.parametrize("study", [causal_validity.STUDY, privacy_leakage.STUDY], ids=lambda study: study.name)
 def test_a_results_page_quotes_its_result(study: Study) -> None:
     folder = ROOT / "docs" / "studies"
     result = json.loads((folder / f"{study.name}.json").read_text(encoding="utf-8"))
