@@ -62,23 +62,29 @@ def run(folder: Path, seed: int, chain: str, cheat: str | None = None, quick: bo
             box_key = stage.tip("auditor", "auditor", "keys")["arbiter_box_key"]
             side_by_side(lambda name: stage.tip(name, "seller", "trust", wallets["auditor"], box_key), names)
         arbiter = ["--arbiter", wallets["auditor"], "--arbiter-box-key", box_key]
-        opened, submitted = _submit(stage, market, names, wallets, arbiter)
+        before = cheats.Ledger(node["url"], cheats.parties(names, wallets))
+        opened, submitted = _submit(stage, market, names, wallets, arbiter, quick)
         if cheat:
-            return _cheat(stage, opened, names, wallets, started, seed, cheat)
+            return _cheat(stage, before, opened, names, wallets, started, seed, cheat)
         return _trade(stage, market, opened, submitted, names, wallets, started, seed)
     finally:
         stage.tip("operator", "chain", "stop")
 
 
 def _submit(
-    stage: Stage, market: icd_market.Market, names: list[str], wallets: dict[str, str], arbiter: list[str]
+    stage: Stage,
+    market: icd_market.Market,
+    names: list[str],
+    wallets: dict[str, str],
+    arbiter: list[str],
+    quick: bool,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The buyer opens its order and everybody who sells answers it; what they printed."""
 
     def submit(name: str) -> dict[str, Any]:
         records = ["--records", str(market.sellers[name])]
-        # Once repeats are dropped, this one has fewer records than a seller answers with by default.
-        few = ["--few-records"] if name == "near_duplicates" else []
+        # Once repeats are dropped, these have fewer records than a seller answers with by default.
+        few = ["--few-records"] if quick or name == "near_duplicates" else []
         return stage.tip(name, "seller", "submit", opened["order_id"], *records, *few, OMP_NUM_THREADS="1")
 
     invited = [name for name in wallets if name not in ("operator", "buyer", "auditor")]
@@ -102,6 +108,7 @@ def _submit(
 
 def _cheat(
     stage: Stage,
+    before: cheats.Ledger,
     opened: dict[str, Any],
     names: list[str],
     wallets: dict[str, str],
@@ -110,7 +117,6 @@ def _cheat(
     cheat: str,
 ) -> dict[str, Any]:
     order = opened["order_id"]
-    ledger = cheats.Ledger(stage.environment["TIP_RPC"], cheats.parties(names, wallets))
     with stage.timed("probe", "A prober submits a constant it knows; nobody can tell it from a reply"):
         stage.tip("prober", "auditor", "probe", "submit", order)
     with stage.timed("dispute", f"The cheat: {cheat}"):
@@ -121,7 +127,7 @@ def _cheat(
         "cheat": cheat,
         "order_id": order,
         "deposit_wei": opened["deposit_wei"],
-        "parties": ledger.rows(),
+        "parties": before.rows(),
         **ended,
         "seconds": stage.seconds | {"total": round(time.monotonic() - started, 2)},
     }
