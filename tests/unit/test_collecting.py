@@ -23,6 +23,7 @@ from tip_exchange.errors import ContractRevert, DataError, InputError, StateErro
 from tip_exchange.influence.architectures import build_model
 from tip_exchange.influence.models import ModelFolder
 from tip_exchange.influence.records import TextRecord, record_bytes
+from tip_exchange.influence.settings import Compute
 from tip_exchange.influence.training import Recipe
 from tip_exchange.roles import collecting, record_table
 from tip_exchange.roles.collecting import receipt
@@ -329,6 +330,9 @@ def test_retraining_tells_promise_and_outcome(table_bench: Bench) -> None:
     assert found.together.records == len(kept) + len(bad)
     assert found.together.payout == sum(each.payout for each in found.sellers)
     assert three.promised == pytest.approx(sold.found.entry.value / 2**34 * len(bad))
+    by_two = retrain(folder, table_bench.out, background, validation, retrainings=2, compute=Compute(processes=2))
+    assert [each.fall for each in by_two.sellers] == pytest.approx([each.fall for each in found.sellers], abs=1e-6)
+    assert by_two.together.fall == pytest.approx(found.together.fall, abs=1e-6)
 
 
 def test_retraining_needs_what_was_collected(table_bench: Bench, tmp_path: Path) -> None:
