@@ -95,8 +95,10 @@ SENTENCES: Mapping[str, str] = {
     "WeightTooLarge": "the weight {weight} for seller {seller} in order {orderId} is above the {most} that was "
     "revealed; a ruling may only lower it",
     "AlreadySettled": "everything was paid for seller {seller} of order {orderId} before; nothing is left to settle",
-    "TooEarly": "what is due for seller {seller} in order {orderId} is not fixed before {from}; settle then",
-    "NothingDue": "nothing is due in order {orderId}: it has been paid already, or was never owed",
+    "TooEarly": "what is due for seller {seller} in order {orderId} is not fixed before {from}; settle then, or now "
+    "with the receipt of a buyer that has signed one (`tip seller claim --receipt`)",
+    "NothingDue": "nothing is due in order {orderId}: it has been paid already, or was never owed, "
+    "as to a seller that has not revealed",
     "NothingToWithdraw": "nothing in the token {token} (zeros: the chain's coin) waits for {owner}; a payment that was "
     "not refused has arrived already",
     "GasTooLow": "{left} gas was left where {needed} is needed for a receiver to take its money; send the transaction "

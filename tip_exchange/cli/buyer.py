@@ -86,6 +86,7 @@ def attest(
     as_json_output: bool,
 ) -> None:
     """Decrypt the replies to ORDER (its name or id) and attest the padded values, knowing none of them."""
+    from tip_exchange.chain.phases import clock
     from tip_exchange.files import write_atomic
     from tip_exchange.roles import attesting as role
     from tip_exchange.roles.homes import order_folder, order_id_in
@@ -101,7 +102,8 @@ def attest(
                 "unavailable": unavailable,
                 "gas": receipt.gas_used if receipt else 0,
             }
-            lines = ["attested"]
+            until = market.escrow.order(order_id_in(order_folder(session.home, order))).reveal_until
+            lines = [f"attested; sellers reveal until {clock(until)} at the latest" if until else "attested"]
             lines += [f"UNAVAILABLE: {seller}; answer it if it publishes its reply" for seller in unavailable]
             show(as_json_output, result, "\n".join(lines))
             return

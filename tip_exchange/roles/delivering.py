@@ -197,7 +197,10 @@ class _Seller:
             self._accept(order, entry, kept, self.delivering.acceptance)
             seen = self.market.escrow.delivery(self.order_id, self.account.address)
         if seen.state is DeliveryState.OFFERED:
-            raise NotYet(f"{self._where}: the buyer has until {clock(seen.until)} to accept; silence accepts")
+            raise NotYet(
+                f"{self._where}: your file is offered; the buyer has until {clock(seen.until)} to accept, and "
+                "silence accepts; run this again then"
+            )
         if seen.state is DeliveryState.ACCEPTED:
             self._show_key(order, seen, kept)
             seen = self.market.escrow.delivery(self.order_id, self.account.address)
@@ -325,7 +328,12 @@ def _require_worth(
     home: Path, order: OrderState, entry: Submission, state: dict[str, Any], delivering: Delivering
 ) -> None:
     where, token = f"order 0x{order.order_id.hex()}", order.terms.token
-    if entry.rejected or not entry.revealed or not entry.payout:
+    if not entry.revealed:
+        raise StateError(
+            f"{where}: the pad of {entry.seller} was not opened in time (`tip seller reveal`), so its records earn "
+            "nothing, and neither does its answer"
+        )
+    if entry.rejected or not entry.payout:
         raise StateError(
             f"{where}: {entry.seller} has no payout, so nothing is offered; `tip seller claim` takes its fee"
         )
