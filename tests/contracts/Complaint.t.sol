@@ -186,7 +186,7 @@ contract ComplaintTest is ComplaintBase {
         toOffers();
         Misdelivery memory complaint = deliverWrong(57, "wrong");
         contestAs(id, seller);
-        uint256 contested = block.timestamp;
+        uint256 contested = vm.getBlockTimestamp();
         vm.warp(contested + 7 days);
         expectOutside(contested, contested + 7 days);
         this.complainWith(id, seller, complaint);
