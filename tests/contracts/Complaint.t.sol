@@ -172,7 +172,7 @@ contract ComplaintTest is ComplaintBase {
     function test_AfterVNobodyComplains() public {
         toOffers();
         Misdelivery memory complaint = deliverWrong(57, "wrong");
-        uint256 delivered = block.timestamp;
+        uint256 delivered = vm.getBlockTimestamp();
         vm.warp(delivered + 4 days - 1);
         uint256 here = vm.snapshotState();
         complainWith(id, seller, complaint);

@@ -89,7 +89,7 @@ contract ConservationTest is DisputeTest {
     }
 
     function deliverFrom(uint256 seed) private {
-        uint256 from = block.timestamp;
+        uint256 from = vm.getBlockTimestamp();
         for (uint256 i = 0; i < SELLERS; ++i) {
             address seller = sellerOf(i);
             uint256 how = draw(seed, "delivery", i) % 9;

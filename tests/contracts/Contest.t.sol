@@ -72,7 +72,7 @@ contract ContestTest is DeliveryTest {
 
     function test_ADeliveryIsContestedOnceAndWithinV() public {
         toDelivered();
-        uint256 delivered = block.timestamp;
+        uint256 delivered = vm.getBlockTimestamp();
         vm.warp(delivered + 4 days);
         expectOutside(delivered, delivered + 4 days);
         this.contestAs(id, seller);

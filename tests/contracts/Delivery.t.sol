@@ -112,7 +112,7 @@ contract DeliveryStepsTest is DeliveryTest {
 
     function test_ASilentAcceptanceLeavesAWholeWindowForTheKey() public {
         toOffered();
-        uint256 offered = block.timestamp;
+        uint256 offered = vm.getBlockTimestamp();
         vm.warp(offered + 6 days - 1);
         uint256 here = vm.snapshotState();
         deliverAs(id, seller);
@@ -140,7 +140,7 @@ contract DeliveryStepsTest is DeliveryTest {
 
     function test_TheKeyIsNotTakenInTheSecondOfTheAcceptance() public {
         toAccepted();
-        uint256 accepted = block.timestamp;
+        uint256 accepted = vm.getBlockTimestamp();
         expectOutside(accepted + 1, accepted + 1 + 3 days);
         this.deliverAs(id, seller);
         vm.warp(accepted + 1);
@@ -155,7 +155,7 @@ contract DeliveryStepsTest is DeliveryTest {
 
     function test_DeliveringIsHalfOpen() public {
         toAccepted();
-        uint256 accepted = block.timestamp;
+        uint256 accepted = vm.getBlockTimestamp();
         vm.warp(accepted + 3 days);
         uint256 here = vm.snapshotState();
         deliverAs(id, seller);

@@ -154,7 +154,7 @@ contract RevealTest is EscrowTest {
 
     function test_RevealingEndsAtTheLastReveal() public {
         bytes32 id = toRevealing(defaultTerms(), list(STEP, STEP));
-        uint256 from = block.timestamp;
+        uint256 from = vm.getBlockTimestamp();
         assertEq(escrow.orderOf(id).revealUntil, from + 1 days);
         vm.warp(from + 10);
         revealAs(id, sellerOf(0));

@@ -106,7 +106,7 @@ contract RulingTest is DeliveryTest {
 
     function test_ASilentArbiterBurnsPayoutAndCAndReturnsD() public {
         toContested();
-        uint256 contested = block.timestamp;
+        uint256 contested = vm.getBlockTimestamp();
         vm.warp(contested + 7 days - 1);
         expectEarly(contested + 7 days);
         escrow.settle(id, seller, "");
@@ -120,7 +120,7 @@ contract RulingTest is DeliveryTest {
 
     function test_RulingIsHalfOpen() public {
         toContested();
-        uint256 contested = block.timestamp;
+        uint256 contested = vm.getBlockTimestamp();
         vm.warp(contested + 7 days);
         expectOutside(contested, contested + 7 days);
         this.ruleAs(id, seller, 0, Outcome.Neither);

@@ -93,7 +93,7 @@ contract SettleTest is DeliveryTest {
 
     function test_ASilentlyAcceptedFileWithoutItsKeyCostsTheSame() public {
         toOffered();
-        uint256 offered = block.timestamp;
+        uint256 offered = vm.getBlockTimestamp();
         vm.warp(offered + 6 days - 1);
         expectEarly(offered + 6 days);
         escrow.settle(id, seller, "");
